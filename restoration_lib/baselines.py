@@ -1,0 +1,24 @@
+"""Classical restoration of shuffled pixels, by scikit-image: what a network must beat. 8-bit RGB (H, W, 3)."""
+
+import numpy as np
+from skimage.filters import median
+from skimage.restoration import denoise_nl_means
+
+
+def median_filter(picture: np.ndarray, side: int) -> np.ndarray:
+    """Median of the `side` x `side` window, each channel by itself."""
+    footprint = np.ones((side, side, 1), dtype=bool)
+    return median(picture, footprint, mode="nearest")
+
+
+def non_local_means(picture: np.ndarray) -> np.ndarray:
+    """Non-local means (Buades et al. 2005) with 5x5 patches, search radius 6 and h = 0.1 of the value range."""
+    restored = denoise_nl_means(picture / 255.0, patch_size=5, patch_distance=6, h=0.1, fast_mode=True, channel_axis=2)
+    return (restored.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+BASELINES = {
+    "median 3x3": lambda picture: median_filter(picture, 3),
+    "median 5x5": lambda picture: median_filter(picture, 5),
+    "non-local means": non_local_means,
+}

@@ -1,0 +1,198 @@
+"""Data sets: folders of pictures, their splits, and the batches and pairs made of them."""
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from restoration_lib import samples
+from restoration_lib.images import ImageError, list_images, open_rgb, to_tensor
+
+SPLITS = ("train", "validation", "test")
+SUBFOLDERS = {"train": "train", "validation": "val", "test": "test"}
+SAMPLES = {"samples": "all", "samples/photographs": "photographs", "samples/paintings": "paintings"}
+TEST_SHARE, VALIDATION_SHARE = 0.1, 0.1  # of a folder without subfolders of its own
+
+Degrade = Callable[..., Tensor]  # degrade(pictures, generator=generator) -> pictures of the same shape
+
+
+def split_paths(dataset: str | Path) -> dict[str, list[Path]]:
+    """Picture files of each split.
+
+    Args:
+        dataset: "samples", "samples/photographs", "samples/paintings", or a folder. A folder with the subfolders
+            train, val and test is taken as it is; any other is split by a stable hash of each file's name, so that
+            adding pictures moves none that were there.
+
+    Raises:
+        ImageError: no such folder, no pictures in it, or too few to split.
+    """
+    if str(dataset) in SAMPLES:
+        return samples.split(SAMPLES[str(dataset)])
+    folder = Path(dataset).expanduser()
+    if all((folder / name).is_dir() for name in SUBFOLDERS.values()):
+        return {split: list_images(folder / name) for split, name in SUBFOLDERS.items()}
+    paths = list_images(folder)
+    if len(paths) < 3:
+        raise ImageError(f"{folder}: {len(paths)} picture(s) are too few for train, validation and test; give 3 or more")
+    return hash_split(paths)
+
+
+def name(dataset: str | Path) -> str:
+    """What tables call a data set: its sample name, or the folder's own name."""
+    return str(dataset) if str(dataset) in SAMPLES else Path(dataset).expanduser().resolve().name
+
+
+def hash_split(paths: list[Path]) -> dict[str, list[Path]]:
+    """A tenth for the test, a tenth for the validation, by a hash of the file name; at least one picture each."""
+    shares = {path: int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16) / 2**32 for path in paths}
+    ranked = sorted(paths, key=lambda path: (shares[path], path))
+    tests = max(1, sum(share < TEST_SHARE for share in shares.values()))
+    validations = max(1, sum(share < TEST_SHARE + VALIDATION_SHARE for share in shares.values()) - tests)
+    parts = {
+        "train": ranked[tests + validations :],
+        "validation": ranked[tests : tests + validations],
+        "test": ranked[:tests],
+    }
+    return {split: sorted(part) for split, part in parts.items()}
+
+
+@dataclass
+class Pictures:
+    """Pictures of one split, decoded once and kept in memory as 8-bit RGB (H, W, 3): 150 KB each at 224 x 224."""
+
+    names: list[str] = field(default_factory=list)
+    arrays: list[np.ndarray] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)  # one line for each unreadable file
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Picture (3, H, W), float in [0, 1]."""
+        return to_tensor(self.arrays[index])
+
+    def require(self, side: int) -> "Pictures":
+        """The same pictures, if none is smaller than `side` px.
+
+        Raises:
+            ImageError: names the first one that is.
+        """
+        for name, array in zip(self.names, self.arrays, strict=True):
+            if min(array.shape[:2]) < side:
+                height, width = array.shape[:2]
+                raise ImageError(f"{name}: {width} x {height} px is smaller than the crop of {side} px; lower crop or "
+                                 "raise size, or take the picture out")  # fmt: skip
+        return self
+
+
+def load(paths: list[Path], size: int = 0, limit: int = 0) -> Pictures:
+    """Read pictures; one that cannot be read is named in a warning, skipped, and listed in `skipped`.
+
+    Args:
+        size: longest length of the shorter side in pixels, larger pictures are reduced (bicubic); 0 keeps them.
+        limit: at most so many pictures; 0 takes all.
+
+    Raises:
+        ImageError: not one picture could be read.
+        ValueError: a negative size or limit.
+    """
+    for name, value in {"size": size, "limit": limit}.items():
+        if value < 0:
+            raise ValueError(f"{name}: expected 0 or more, got {value}")
+    pictures = Pictures()
+    for path in paths[: limit or None]:
+        try:
+            array = np.asarray(_reduce(open_rgb(path), size))
+        except ImageError as error:
+            warnings.warn(f"skipped: {error}", stacklevel=2)
+            pictures.skipped.append(str(error))
+            continue
+        pictures.names.append(path.name)
+        pictures.arrays.append(array)
+    if not pictures.arrays:
+        raise ImageError(f"{paths[0].parent}: none of the {len(pictures.skipped)} pictures can be read")
+    return pictures
+
+
+def _reduce(picture: Image.Image, size: int) -> Image.Image:
+    shorter = min(picture.size)
+    if not size or shorter <= size:
+        return picture
+    return picture.resize([round(side * size / shorter) for side in picture.size], Image.Resampling.BICUBIC)
+
+
+def generator_for(*key: int | str) -> torch.Generator:
+    """CPU generator whose seed depends on the whole key, and on nothing else."""
+    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+class CropBatches(Dataset):
+    """Item `step`: a training batch {"input", "target"} (N, 3, crop, crop), a pure function of (seed, step).
+
+    Pictures come in a new random order each epoch; the crop is drawn uniformly and mirrored half of the time, and
+    degraded after that.
+
+    Args:
+        degrade: called as degrade(pictures, generator=generator).
+        steps: number of batches.
+
+    Raises:
+        ImageError: a picture is smaller than the crop.
+    """
+
+    def __init__(
+        self, pictures: Pictures, degrade: Degrade, crop: int, batch_size: int, steps: int, seed: int
+    ):
+        for name, value in {"crop": crop, "batch_size": batch_size}.items():
+            if value < 1:
+                raise ValueError(f"{name}: expected 1 or more, got {value}")
+        self.pictures, self.degrade, self.crop = pictures.require(crop), degrade, crop
+        self.batch_size, self.steps, self.seed = batch_size, steps, seed
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        generator = generator_for("batch", self.seed, step)
+        target = torch.stack([self._crop(index, generator) for index in self.indices(step)])
+        return {"input": self.degrade(target, generator=generator), "target": target}
+
+    def indices(self, step: int) -> list[int]:
+        """Which pictures batch `step` holds."""
+        places = range(step * self.batch_size, (step + 1) * self.batch_size)
+        return [self._order(place // len(self.pictures))[place % len(self.pictures)] for place in places]
+
+    def _order(self, epoch: int) -> list[int]:
+        return torch.randperm(len(self.pictures), generator=generator_for("epoch", self.seed, epoch)).tolist()
+
+    def _crop(self, index: int, generator: torch.Generator) -> Tensor:
+        array = self.pictures.arrays[index]
+        y, x = (int(torch.randint(side - self.crop + 1, (), generator=generator)) for side in array.shape[:2])
+        crop = to_tensor(array[y : y + self.crop, x : x + self.crop])
+        return crop.flip(2) if torch.rand((), generator=generator) < 0.5 else crop
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A degraded picture and its truth, both (1, 3, H, W), float in [0, 1]."""
+
+    name: str
+    input: Tensor
+    target: Tensor
+
+
+def degraded_pairs(pictures: Pictures, degrade: Degrade, seed: int = 0) -> list[Pair]:
+    """Pairs for validation and test: the damage depends on `seed` and the file name alone, so all runs share it."""
+    return [
+        Pair(name, degrade(pictures[i][None], generator=generator_for("pair", seed, name)), pictures[i][None])
+        for i, name in enumerate(pictures.names)
+    ]

@@ -1,0 +1,62 @@
+"""Device and precision: where the work runs, and in how many bits."""
+
+import os
+import platform
+
+import torch
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """The device by name; "auto" takes the GPU where there is one.
+
+    Raises:
+        ValueError: a name that torch does not know, or a GPU that is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        picked = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device: expected auto, cpu or cuda, got {device!r}") from None
+    if picked.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: {device!r} was asked for, but torch sees no GPU here; take auto or cpu")
+    return picked
+
+
+def pick_precision(precision: str, device: torch.device) -> str:
+    """ "fp32" or "bf16"; "auto" takes bf16 where the hardware computes in it, for emulated bf16 is slower.
+
+    Raises:
+        ValueError: another name.
+    """
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ValueError(f"precision: expected auto, fp32 or bf16, got {precision!r}")
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:  # oneDNN's own answer, not public in torch
+        native = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return "bf16" if native else "fp32"
+
+
+def autocast(device: torch.device, precision: str):
+    """Context of the forward passes."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def describe(device: torch.device) -> str:
+    """One line for tables: the processor and the number of threads, or the GPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' * (threads > 1)}"
+
+
+def _processor() -> str:
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,143 @@
+"""Figures made from finished numbers and pictures; nothing is measured here.
+
+Pictures are (3, H, W) or (1, 3, H, W) tensors in [0, 1] and are shown as they are: no rescaling, which would hide
+colour faults.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from restoration_lib.images import to_uint8
+
+
+def show(axis: Axes, picture: Tensor, title: str = "") -> None:
+    """One picture without ticks."""
+    axis.imshow(to_uint8(picture.reshape(picture.shape[-3:])), interpolation="nearest")
+    axis.set_title(title, fontsize=9)
+    axis.set_axis_off()
+
+
+def grid(rows: Sequence[Sequence[Tensor]], columns: Sequence[str] = (), labels: Sequence[str] = (), side=1.9) -> Figure:
+    """Rows of pictures, titles over the first row, a label left of each row; `side` inches a picture."""
+    count = max(map(len, rows))
+    figure, axes = plt.subplots(
+        len(rows), count, figsize=(side * count, side * len(rows) + 0.3), squeeze=False, layout="constrained"
+    )
+    for y, row in enumerate(rows):
+        for x, axis in enumerate(axes[y]):
+            if x < len(row):
+                show(axis, row[x], columns[x] if columns and y == 0 else "")
+            else:
+                axis.set_axis_off()
+        if labels:
+            axes[y][0].text(-0.04, 0.5, labels[y], rotation=90, ha="right", va="center", fontsize=9,
+                            transform=axes[y][0].transAxes)  # fmt: skip
+    return _done(figure)
+
+
+def zoom(rows: Sequence[Sequence[Tensor]], columns: Sequence[str], labels: Sequence[str] = (), size: int = 48) -> Figure:
+    """The central `size` x `size` pixels of each picture, large enough to see them one by one."""
+    return grid([[centre(picture, size) for picture in row] for row in rows], columns, labels, side=2.4)
+
+
+def centre(picture: Tensor, size: int) -> Tensor:
+    """The central `size` x `size` pixels, or what there is of them."""
+    height, width = picture.shape[-2:]
+    top, left = max(0, (height - size) // 2), max(0, (width - size) // 2)
+    return picture[..., top : top + size, left : left + size]
+
+
+def histograms(pictures: dict[str, Tensor]) -> Figure:
+    """Histogram of each colour channel, a panel for each picture."""
+    figure, axes = plt.subplots(1, len(pictures), figsize=(3.2 * len(pictures), 2.3), sharey=True,
+                                squeeze=False, layout="constrained")  # fmt: skip
+    for axis, (title, picture) in zip(axes[0], pictures.items(), strict=True):
+        for channel, colour in zip(picture.reshape(picture.shape[-3:]), ("tab:red", "tab:green", "tab:blue"), strict=True):
+            axis.hist(channel.flatten().numpy(), bins=64, histtype="step", color=colour)
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel("value")
+    axes[0][0].set_ylabel("pixels")
+    return _done(figure)
+
+
+def losses(history: pd.DataFrame) -> Figure:
+    """Every loss term over the steps: the generator's on the left, the discriminator's (if any) on the right."""
+    names = [n for n in history if n not in ("step",) and not n.startswith("validation_") and "gradient" not in n]
+    sides = [[n for n in names if not n.startswith("discriminator")], [n for n in names if n.startswith("discriminator")]]
+    sides = [side for side in sides if side]
+    figure, axes = plt.subplots(1, len(sides), figsize=(5.2 * len(sides), 3), squeeze=False, layout="constrained")
+    for axis, side in zip(axes[0], sides, strict=True):
+        for name in side:
+            label = "total" if name in ("generator", "discriminator") else name.removeprefix("discriminator_")
+            axis.plot(history["step"], history[name], label=label, lw=2 if label == "total" else 1)
+        axis.set_title("discriminator" if side[0].startswith("discriminator") else "generator", fontsize=10)
+        axis.set_xlabel("step")
+        axis.legend(fontsize=8)
+    axes[0][0].set_yscale("log")
+    axes[0][0].set_ylabel("weighted loss")
+    return _done(figure)
+
+
+def validation(histories: dict[str, pd.DataFrame]) -> Figure:
+    """PSNR and SSIM on the validation pictures over the steps, a line for each history."""
+    figure, axes = plt.subplots(1, 2, figsize=(10.4, 3), layout="constrained")
+    for axis, name, label in zip(axes, ("psnr", "ssim"), ("PSNR (dB)", "SSIM"), strict=True):
+        for title, history in histories.items():
+            points = history.dropna(subset=f"validation_{name}")
+            axis.plot(points["step"], points[f"validation_{name}"], marker=".", label=title)
+        axis.set_xlabel("step")
+        axis.set_ylabel(f"validation {label}")
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
+    return _done(figure)
+
+
+def bars(table: pd.DataFrame, spread: pd.DataFrame, ylabel: str) -> Figure:
+    """A group of bars for each row, a colour for each column, whiskers of ± spread; the axis need not start at 0."""
+    figure, axis = plt.subplots(figsize=(10.4, 3.6), layout="constrained")
+    width = 0.8 / len(table.columns)
+    for k, column in enumerate(table):
+        x = np.arange(len(table)) + (k - (len(table.columns) - 1) / 2) * width
+        axis.bar(x, table[column], width, yerr=spread[column].fillna(0), capsize=3, label=str(column))
+    low, high = np.nanmin(table), np.nanmax(table)
+    axis.set_ylim(low - 0.15 * (high - low), high + 0.1 * (high - low))
+    axis.set_xticks(range(len(table)), [str(name).replace(" + ", " +\n") for name in table.index], fontsize=8)
+    axis.set_ylabel(ylabel)
+    axis.legend(fontsize=8)
+    axis.grid(axis="y", alpha=0.3)
+    return _done(figure)
+
+
+def intervals(table: pd.DataFrame, xlabel: str) -> Figure:
+    """Mean differences with their intervals: columns `difference`, `low`, `high`, a line for each row."""
+    figure, axis = plt.subplots(figsize=(8, 0.4 * len(table) + 1), layout="constrained")
+    y = np.arange(len(table))[::-1]
+    error = [table["difference"] - table["low"], table["high"] - table["difference"]]
+    axis.errorbar(table["difference"], y, xerr=np.array(error), fmt="o", capsize=3)
+    axis.axvline(0, color="black", lw=0.8)
+    axis.set_yticks(y, [str(name) for name in table.index], fontsize=8)
+    axis.set_xlabel(xlabel)
+    return _done(figure)
+
+
+def error_maps(maps: dict[str, np.ndarray], top: float) -> Figure:
+    """Maps (H, W) of absolute error in grey levels, one colour scale from 0 to `top` for all."""
+    figure, axes = plt.subplots(1, len(maps), figsize=(2.8 * len(maps), 2.6), squeeze=False, layout="constrained")
+    for axis, (title, values) in zip(axes[0], maps.items(), strict=True):
+        image = axis.imshow(values, vmin=0, vmax=top, cmap="magma", interpolation="nearest")
+        axis.set_title(title, fontsize=9)
+        axis.set_axis_off()
+    figure.colorbar(image, ax=axes[0].tolist(), label="grey levels", shrink=0.8)
+    return _done(figure)
+
+
+def _done(figure: Figure) -> Figure:
+    """Close the figure in pyplot, so that a notebook shows it once: as the value of its cell."""
+    plt.close(figure)
+    return figure

@@ -1,0 +1,115 @@
+"""Reconstruction and adversarial losses.
+
+Reconstruction losses share one signature: `loss(prediction, target) -> scalar tensor`, both pictures (N, 3, H, W),
+float, in [0, 1]. They compute in float32 at least, whatever autocast says. Adversarial losses take a
+discriminator's logits and the wanted answer.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, full range
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli and Bovik 2003, section 3.2
+WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03  # Wang et al. 2004, section III
+
+
+def l1(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error."""
+    return (prediction - target).abs().mean()
+
+
+def ms_ssim(prediction: Tensor, target: Tensor) -> Tensor:
+    """1 - multi-scale SSIM of the grey pictures, in [0, 1] (Wang, Simoncelli and Bovik 2003).
+
+    Gaussian window of 11 pixels and sigma 1.5, valid positions only, five scales by 2x2 means. Five scales need
+    176 pixels; on smaller pictures as many scales as keep the window inside, their weights renormalised to 1.
+
+    Raises:
+        ValueError: a side below 11 pixels, where not even one scale fits.
+    """
+    return 1 - ms_ssim_index(grey(prediction), grey(target)).mean()
+
+
+def ms_ssim_index(a: Tensor, b: Tensor) -> Tensor:
+    """Multi-scale SSIM (N,) of one-channel pictures (N, 1, H, W) in [0, 1]."""
+    weights = a.new_tensor(MS_SSIM_WEIGHTS[: scales(*a.shape[-2:])])
+    weights = weights / weights.sum()
+    terms = []
+    for scale in range(len(weights)):
+        if scale:
+            a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+        luminance, contrast_structure = _ssim_maps(a, b)
+        last = scale == len(weights) - 1
+        terms.append((luminance * contrast_structure if last else contrast_structure).mean((1, 2, 3)))
+    # a negative correlation has no fractional power, and 0 has none with a finite gradient
+    return (torch.stack(terms, 1).clamp(min=1e-6) ** weights).prod(1)
+
+
+def scales(height: int, width: int) -> int:
+    """How many of the five scales a picture of this size allows."""
+    side = min(height, width)
+    if side < WINDOW:
+        raise ValueError(f"MS-SSIM: pictures of {width} x {height} px are smaller than its window of {WINDOW} px")
+    return min(len(MS_SSIM_WEIGHTS), 1 + (side // WINDOW).bit_length() - 1)
+
+
+def _ssim_maps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps of luminance and of contrast x structure."""
+    x = torch.arange(WINDOW, dtype=a.dtype, device=a.device) - WINDOW // 2
+    kernel = torch.exp(-(x**2) / (2 * SIGMA**2))
+    kernel = kernel / kernel.sum()
+    stack = torch.cat([a, b, a * a, b * b, a * b], 1)
+    rows = kernel.view(1, 1, -1, 1).expand(5, 1, -1, 1)
+    blurred = F.conv2d(F.conv2d(stack, rows, groups=5), rows.transpose(2, 3), groups=5)
+    mean_a, mean_b, aa, bb, ab = blurred.chunk(5, 1)
+    c1, c2 = K1**2, K2**2
+    variance = aa - mean_a**2 + bb - mean_b**2
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    return luminance, (2 * (ab - mean_a * mean_b) + c2) / (variance + c2)
+
+
+def grey(pictures: Tensor) -> Tensor:
+    """Luma (N, 1, H, W) of RGB pictures."""
+    return (pictures * pictures.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def cosine(prediction: Tensor, target: Tensor, softening: float = 0.02) -> Tensor:
+    """Mean of 1 - cosine of the angle between the RGB vectors of each pixel, in [0, 1].
+
+    `softening` is the length, in picture units, of a component that both vectors share: next to black, where the
+    angle means nothing and its gradient has no bound, the loss fades out.
+    """
+    dot = (prediction * target).sum(1) + softening**2
+    lengths = (prediction.square().sum(1) + softening**2) * (target.square().sum(1) + softening**2)
+    return (1 - dot / lengths.sqrt()).mean()
+
+
+def bce(logits: Tensor, target: Tensor | float) -> Tensor:
+    """Binary cross-entropy of logits against 1 (real), 0 (fake) or a map between (Goodfellow et al. 2014)."""
+    return F.binary_cross_entropy_with_logits(logits.float(), _like(logits, target))
+
+
+def least_squares(logits: Tensor, target: Tensor | float) -> Tensor:
+    """Mean squared difference to 1 (real), 0 (fake) or a map between (LSGAN, Mao et al. 2017, eq. 9)."""
+    return F.mse_loss(logits.float(), _like(logits, target))
+
+
+def _like(logits: Tensor, target: Tensor | float) -> Tensor:
+    return target.float() if isinstance(target, Tensor) else torch.full_like(logits, target, dtype=torch.float32)
+
+
+RECONSTRUCTION: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1, "ms_ssim": ms_ssim, "cosine": cosine}
+ADVERSARIAL: dict[str, Callable[[Tensor, Tensor | float], Tensor]] = {"bce": bce, "least_squares": least_squares}
+
+
+def weighted(weights: dict[str, float], prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Weighted reconstruction terms by name; a term of weight 0 is left out and costs nothing."""
+    prediction, target = _wide(prediction), _wide(target)
+    return {name: w * RECONSTRUCTION[name](prediction, target) for name, w in weights.items() if w}
+
+
+def _wide(pictures: Tensor) -> Tensor:
+    return pictures if pictures.dtype == torch.float64 else pictures.float()

@@ -1,0 +1,97 @@
+"""What every method has: networks, optimisers and schedulers by name, and one state for the checkpoint."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from restoration_lib.devices import autocast
+
+
+class Method:
+    """A way to restore pictures: subclasses fill the three dictionaries and write `step` and `restore`.
+
+    Attributes:
+        networks: modules by name.
+        optimizers, schedulers: of the networks, by name; a scheduler steps once a training step.
+        precision: "fp32" or "bf16", the autocast of the forward passes; `training.fit` sets it.
+    """
+
+    def __init__(self):
+        self.networks: dict[str, nn.Module] = {}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.schedulers: dict[str, torch.optim.lr_scheduler.LRScheduler] = {}
+        self.precision = "fp32"
+
+    def add(
+        self, name: str, network: nn.Module, learning_rate: float, betas: tuple[float, float], steps: int
+    ) -> None:
+        """Take a network in, with Adam and a learning rate that ends after `steps`."""
+        self.networks[name] = network
+        self.optimizers[name] = torch.optim.Adam(network.parameters(), learning_rate, betas)
+        self.schedulers[name] = warmup_cosine(self.optimizers[name], steps)
+
+    def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Train on one batch; every loss term and gradient norm by name, as detached scalar tensors."""
+        raise TypeError(f"{type(self).__name__} has no training step")
+
+    def restore(self, pictures: Tensor) -> Tensor:
+        """Restored pictures (N, 3, H, W) float in [0, 1], without gradients, networks in evaluation mode."""
+        raise TypeError(f"{type(self).__name__} does not restore pictures")
+
+    def to(self, device: torch.device) -> "Method":
+        for network in self.networks.values():
+            network.to(device, memory_format=torch.channels_last)
+        return self
+
+    def train(self, mode: bool = True) -> "Method":
+        for network in self.networks.values():
+            network.train(mode)
+        return self
+
+    def autocast(self, device: torch.device):
+        return autocast(device, self.precision)
+
+    def _parts(self) -> Iterator[tuple[str, object]]:
+        for kind in ("networks", "optimizers", "schedulers"):
+            for name, part in getattr(self, kind).items():
+                yield f"{kind}.{name}", part
+
+    def state_dict(self) -> dict:
+        return {name: part.state_dict() for name, part in self._parts()}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take a state back.
+
+        Raises:
+            ValueError: the state belongs to a method of other parts or sizes.
+        """
+        if set(state) != {name for name, _ in self._parts()}:
+            raise ValueError(f"the state holds {sorted(state)}: it belongs to a method with other parts")
+        for name, part in self._parts():
+            try:
+                part.load_state_dict(state[name])
+            except RuntimeError as error:
+                raise ValueError(f"{name}: the state belongs to a network of another size ({error})") from None
+
+
+def warmup_cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int = 100):
+    """Learning rate up linearly over `warmup` steps (a tenth of short runs), then down a half cosine to zero."""
+    warmup = max(1, min(warmup, steps // 10))
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        progress = torch.tensor((step - warmup) / max(1, steps - warmup)).clamp(max=1)
+        return float(0.5 * (1 + torch.cos(torch.pi * progress)))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def backward_and_step(loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, clip: float) -> Tensor:
+    """One optimiser step on `loss` with the gradient's norm clipped at `clip`; returns the norm before clipping."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(network.parameters(), clip)
+    optimizer.step()
+    return norm

@@ -1,0 +1,35 @@
+"""Discriminators: picture, or input and picture, to a map of logits."""
+
+import torch
+from torch import Tensor, nn
+
+
+class PatchGAN(nn.Module):
+    """Patch discriminator conditioned on the input (Pix2Pix, Isola et al. 2017, section 3.2.2).
+
+    Each logit judges a patch: 16, 34 or 70 pixels wide with 1, 2 or 3 halvings. InstanceNorm, so that real and fake
+    pictures judged in separate batches see the same statistics rule.
+
+    Args:
+        features: channels of the first layer; doubled by each halving, up to eight times as many.
+        halvings: number of stride-2 convolutions.
+    """
+
+    def __init__(self, features: int = 32, halvings: int = 2):
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(6, features, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+        width = features
+        for level in range(1, halvings + 1):
+            wider = min(2 * width, 8 * features)
+            stride = 2 if level < halvings else 1
+            layers += [
+                nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=False),
+                nn.InstanceNorm2d(wider, affine=True),
+                nn.LeakyReLU(0.2, True),
+            ]
+            width = wider
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, 1, 4, padding=1))
+
+    def forward(self, observed: Tensor, candidate: Tensor) -> Tensor:
+        """Logits (N, 1, h, w) that `candidate` (N, 3, H, W) is the truth behind `observed`; both in [0, 1]."""
+        return self.layers(2 * torch.cat([observed, candidate], 1) - 1)

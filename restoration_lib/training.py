@@ -1,0 +1,177 @@
+"""One training loop that knows no method.
+
+It needs a method (`methods.base.Method`: a `step` and a state) and a data set with one whole batch per step, each
+batch a pure function of its step. So a training that was killed and starts again from its last checkpoint sees the
+same batches, and ends with the same weights, bit for bit, on the same machine.
+"""
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from restoration_lib.devices import pick_device, pick_precision
+from restoration_lib.methods.base import Method
+
+LAST, BEST = "last.pt", "best.safetensors"
+
+
+class NonFiniteLoss(RuntimeError):
+    """A loss term or gradient norm is NaN or infinite."""
+
+
+def fit(
+    method: Method,
+    batches: Dataset,
+    folder: str | Path,
+    validate: Callable[[Method], dict[str, float]],
+    interval: int = 200,  # steps between validations, each followed by a checkpoint
+    log_every: int = 20,  # steps averaged into one row of the history
+    device: str = "auto",  # "auto", "cpu" or "cuda"
+    precision: str = "auto",  # "auto", "fp32" or "bf16"
+    workers: int = 0,  # processes that prepare batches beside the training
+) -> pd.DataFrame:
+    """Train for `len(batches)` steps, or go on from `folder`/last.pt, and return the history.
+
+    The folder receives `last.pt` (everything needed to go on) and `best.safetensors` (the networks at the best
+    validation so far), both replaced atomically.
+
+    Args:
+        batches: item `step` is the batch of that step, a dictionary of tensors (N, C, H, W).
+        validate: figures by name; the first decides which checkpoint is the best (higher is better).
+
+    Returns:
+        A row every `log_every` steps: `step`, the mean of each term; in validation rows also `validation_<name>`.
+
+    Raises:
+        NonFiniteLoss: names the step and the term; the last good checkpoint stays.
+        ValueError: `last.pt` belongs to another method, or to a training of another length.
+    """
+    folder, where, steps = Path(folder), pick_device(device), len(batches)
+    for name, value in {"steps": steps, "interval": interval, "log_every": log_every}.items():
+        if value < 1:
+            raise ValueError(f"{name}: expected 1 or more, got {value}")
+    folder.mkdir(parents=True, exist_ok=True)
+    method.to(where).precision = pick_precision(precision, where)
+    start, history, best = _resume(method, folder / LAST, steps, where)
+    # a generator of its own: DataLoader would otherwise draw its seed from the global one, which the method uses
+    loader = DataLoader(
+        batches, batch_size=None, sampler=range(start, steps), num_workers=workers, generator=torch.Generator()
+    )
+    pending: list[dict[str, Tensor]] = []
+    bar = tqdm(total=steps, initial=start, unit="step", disable=not _someone_watches(), mininterval=1, leave=False)
+    begin = time.perf_counter()
+    method.train()
+    for step, batch in enumerate(loader, start=start + 1):
+        pending.append(method.step({name: _move(value, where) for name, value in batch.items()}))
+        bar.update()
+        validating = step % interval == 0 or step == steps
+        if validating or step % log_every == 0:
+            history.append({"step": step, **_mean(pending, step, folder)})
+            pending.clear()
+        if validating:
+            figures = validate(method)
+            method.train()
+            history[-1] |= {f"validation_{name}": value for name, value in figures.items()}
+            score = next(iter(figures.values()))
+            if score > best:
+                best = score
+                _save_networks(method, folder / BEST)
+            _save(method, folder / LAST, step, steps, history, best)
+            rate = (step - start) / (time.perf_counter() - begin)
+            bar.write(_line(step, steps, history[-1], rate), file=sys.stdout)
+    bar.close()
+    return pd.DataFrame(history)
+
+
+def load_best(method: Method, folder: str | Path) -> Method:
+    """Give the method the networks of `folder`/best.safetensors, ready to restore."""
+    tensors = load_file(Path(folder) / BEST)
+    for name, network in method.networks.items():
+        prefix = f"{name}/"
+        network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    return method.train(False)
+
+
+def _move(value: Tensor, device: torch.device) -> Tensor:
+    return value.to(device, memory_format=torch.channels_last) if value.ndim == 4 else value.to(device)
+
+
+def _mean(pending: list[dict[str, Tensor]], step: int, folder: Path) -> dict[str, float]:
+    """Mean of each term over the pending steps. The values leave the device here, once, not at every step."""
+    means = {}
+    for name in pending[0]:
+        values = torch.stack([terms[name].float() for terms in pending]).tolist()
+        for back, value in enumerate(reversed(values)):
+            if not math.isfinite(value):
+                kept = f"the last good checkpoint is {LAST}" if (folder / LAST).exists() else "no checkpoint yet"
+                raise NonFiniteLoss(
+                    f"step {step - back}: {name} is {value}; {kept}. A lower learning rate or precision fp32 may help"
+                )
+        means[name] = sum(values) / len(values)
+    return means
+
+
+def _resume(method: Method, path: Path, steps: int, device: torch.device) -> tuple[int, list[dict], float]:
+    """State of the last checkpoint: step, history, best score; or that of a training not begun."""
+    if not path.exists():
+        return 0, [], -math.inf
+    state = torch.load(path, map_location=device, weights_only=True)
+    if state["steps"] != steps:
+        raise ValueError(f"{path} is of a training of {state['steps']} steps, not {steps}: remove it to start anew")
+    method.load_state_dict(state["method"])
+    torch.set_rng_state(state["generators"]["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in state["generators"]:
+        torch.cuda.set_rng_state(state["generators"]["cuda"].cpu(), device)
+    return state["step"], state["history"], state["best"]
+
+
+def _save(method: Method, path: Path, step: int, steps: int, history: list[dict], best: float) -> None:
+    generators = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_initialized():
+        generators["cuda"] = torch.cuda.get_rng_state()
+    state = {
+        "step": step,
+        "steps": steps,
+        "method": method.state_dict(),
+        "generators": generators,
+        "history": history,
+        "best": best,
+    }
+    _replace(path, lambda temporary: torch.save(state, temporary))
+
+
+def _save_networks(method: Method, path: Path) -> None:
+    tensors = {
+        f"{name}/{key}": value.detach().cpu().contiguous()
+        for name, network in method.networks.items()
+        for key, value in network.state_dict().items()
+    }
+    _replace(path, lambda temporary: save_file(tensors, temporary))
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
+    """Write beside `path`, then rename: a kill leaves the old file or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+def _someone_watches() -> bool:
+    """A bar is for a terminal or a live notebook; a log gets the line of each validation alone."""
+    return sys.stderr.isatty() or ("ipykernel" in sys.modules and "TQDM_DISABLE" not in os.environ)
+
+
+def _line(step: int, steps: int, row: dict[str, float], rate: float) -> str:
+    losses = [f"{name} {row[name]:.4f}" for name in ("generator", "discriminator") if name in row]
+    figures = [f"{name.removeprefix('validation_')} {v:.3f}" for name, v in row.items() if "validation_" in name]
+    return f"step {step}/{steps}  {'  '.join(losses + figures)}  {rate:.1f} steps/s"
