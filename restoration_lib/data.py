@@ -41,7 +41,9 @@ def split_paths(dataset: str | Path) -> dict[str, list[Path]]:
         return {split: list_images(folder / name) for split, name in SUBFOLDERS.items()}
     paths = list_images(folder)
     if len(paths) < 3:
-        raise ImageError(f"{folder}: {len(paths)} picture(s) are too few for train, validation and test; give 3 or more")
+        raise ImageError(
+            f"{folder}: {len(paths)} picture(s) are too few for train, validation and test; give 3 or more"
+        )
     return hash_split(paths)
 
 
@@ -149,9 +151,7 @@ class CropBatches(Dataset):
         ImageError: a picture is smaller than the crop.
     """
 
-    def __init__(
-        self, pictures: Pictures, degrade: Degrade, crop: int, batch_size: int, steps: int, seed: int
-    ):
+    def __init__(self, pictures: Pictures, degrade: Degrade, crop: int, batch_size: int, steps: int, seed: int):
         for name, value in {"crop": crop, "batch_size": batch_size}.items():
             if value < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {value}")

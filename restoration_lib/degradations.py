@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 
-def pixel_shuffle(
-    pictures: Tensor, rate: float, window: int = 5, generator: torch.Generator | None = None
-) -> Tensor:
+def pixel_shuffle(pictures: Tensor, rate: float, window: int = 5, generator: torch.Generator | None = None) -> Tensor:
     """Let pixels switch places with their neighbours, in one raster scan over the picture.
 
     At each pixel, in raster order and with probability `rate`, swap it with a pixel drawn uniformly from the
@@ -33,9 +31,7 @@ def pixel_shuffle(
     check_shuffle(rate, window)
     height, width = pictures.shape[-2:]
     count = pictures.shape[0] if pictures.ndim == 4 else 1
-    orders = [
-        shuffle_order(height * width, *draw_swaps(height, width, rate, window, generator)) for _ in range(count)
-    ]
+    orders = [shuffle_order(height * width, *draw_swaps(height, width, rate, window, generator)) for _ in range(count)]
     index = torch.stack(orders).to(pictures.device)
     pixels = pictures.reshape(count, -1, height * width)
     return pixels.gather(2, index[:, None].expand_as(pixels)).view_as(pictures)

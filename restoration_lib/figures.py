@@ -41,7 +41,9 @@ def grid(rows: Sequence[Sequence[Tensor]], columns: Sequence[str] = (), labels: 
     return _done(figure)
 
 
-def zoom(rows: Sequence[Sequence[Tensor]], columns: Sequence[str], labels: Sequence[str] = (), size: int = 48) -> Figure:
+def zoom(
+    rows: Sequence[Sequence[Tensor]], columns: Sequence[str], labels: Sequence[str] = (), size: int = 48
+) -> Figure:
     """The central `size` x `size` pixels of each picture, large enough to see them one by one."""
     return grid([[centre(picture, size) for picture in row] for row in rows], columns, labels, side=2.4)
 
@@ -58,7 +60,9 @@ def histograms(pictures: dict[str, Tensor]) -> Figure:
     figure, axes = plt.subplots(1, len(pictures), figsize=(3.2 * len(pictures), 2.3), sharey=True,
                                 squeeze=False, layout="constrained")  # fmt: skip
     for axis, (title, picture) in zip(axes[0], pictures.items(), strict=True):
-        for channel, colour in zip(picture.reshape(picture.shape[-3:]), ("tab:red", "tab:green", "tab:blue"), strict=True):
+        for channel, colour in zip(
+            picture.reshape(picture.shape[-3:]), ("tab:red", "tab:green", "tab:blue"), strict=True
+        ):
             axis.hist(channel.flatten().numpy(), bins=64, histtype="step", color=colour)
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("value")
@@ -69,7 +73,10 @@ def histograms(pictures: dict[str, Tensor]) -> Figure:
 def losses(history: pd.DataFrame) -> Figure:
     """Every loss term over the steps: the generator's on the left, the discriminator's (if any) on the right."""
     names = [n for n in history if n not in ("step",) and not n.startswith("validation_") and "gradient" not in n]
-    sides = [[n for n in names if not n.startswith("discriminator")], [n for n in names if n.startswith("discriminator")]]
+    sides = [
+        [n for n in names if not n.startswith("discriminator")],
+        [n for n in names if n.startswith("discriminator")],
+    ]
     sides = [side for side in sides if side]
     figure, axes = plt.subplots(1, len(sides), figsize=(5.2 * len(sides), 3), squeeze=False, layout="constrained")
     for axis, side in zip(axes[0], sides, strict=True):

@@ -120,13 +120,9 @@ def parameters_cell(notebook):
             literals[target.id] = ast.literal_eval(statement.value)
     except (SyntaxError, AttributeError, ValueError) as error:
         where = getattr(error, "lineno", None) or statement.lineno
-        raise SweepError(
-            f"notebook: {notebook.name}, parameters cell, line {where}: not `name = literal`"
-        ) from None
+        raise SweepError(f"notebook: {notebook.name}, parameters cell, line {where}: not `name = literal`") from None
     if not isinstance(literals.get("run_folder"), str):
-        raise SweepError(
-            f"notebook: {notebook.name} has no text parameter `run_folder` in its parameters cell"
-        )
+        raise SweepError(f"notebook: {notebook.name} has no text parameter `run_folder` in its parameters cell")
     return literals
 
 
@@ -189,9 +185,7 @@ def _check_mapping(where, value, known=None):
         raise SweepError(f"{where}: {value!r} is not a mapping")
     for key in value:
         if not isinstance(key, str) or (known and key not in known):
-            raise SweepError(
-                f"{where}: unknown key {key!r}" + (f"; known: {', '.join(known)}" if known else "")
-            )
+            raise SweepError(f"{where}: unknown key {key!r}" + (f"; known: {', '.join(known)}" if known else ""))
 
 
 def _with_profile(spec, profile):
@@ -350,9 +344,7 @@ def _outcomes(jobs, workers):
     except ImportError:
         raise SweepError("--workers needs dask: pip install restoration_lib[sweep]") from None
     with (
-        LocalCluster(
-            workers, 1, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL
-        ) as cluster,
+        LocalCluster(workers, 1, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL) as cluster,
         Client(cluster) as client,
     ):
         futures = {client.submit(execute, *job, threads, pure=False): job for job in jobs}
@@ -388,9 +380,7 @@ def _report(jobs, workers, complete):
                 notebook = os.path.relpath(_partial(outcome.folder) / "notebook.ipynb")
                 print(f"    FAILED: {outcome.error}\n    see {notebook}", flush=True)
     done = len(jobs) - failed
-    print(
-        f"{done} done, {complete} complete already, {failed} failed; {time.monotonic() - start:.0f} s in all"
-    )
+    print(f"{done} done, {complete} complete already, {failed} failed; {time.monotonic() - start:.0f} s in all")
     return failed
 
 

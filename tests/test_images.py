@@ -153,9 +153,7 @@ def test_to_tensor_and_back_is_exact():
         np.testing.assert_array_equal(images.to_uint8(tensor), levels)
 
 
-@pytest.mark.parametrize(
-    "wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8)]
-)
+@pytest.mark.parametrize("wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8)])
 def test_to_tensor_refuses_other_arrays(wrong):
     with pytest.raises(ValueError, match="uint8 array"):
         images.to_tensor(wrong)
@@ -176,9 +174,7 @@ def test_to_uint8_takes_batches_of_any_float_type(dtype):
     assert set(levels.flatten()) == {128}
 
 
-@pytest.mark.parametrize(
-    "wrong", [torch.zeros(3, 4, 4, dtype=torch.uint8), torch.zeros(1, 4, 4), torch.zeros(4, 4)]
-)
+@pytest.mark.parametrize("wrong", [torch.zeros(3, 4, 4, dtype=torch.uint8), torch.zeros(1, 4, 4), torch.zeros(4, 4)])
 def test_to_uint8_refuses_other_tensors(wrong):
     with pytest.raises(ValueError, match="float tensor"):
         images.to_uint8(wrong)
@@ -212,9 +208,7 @@ def refuse(*args):
     raise PermissionError("not allowed")
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "failure"), [(Image.Image, "save", save_half), (os, "replace", refuse)]
-)
+@pytest.mark.parametrize(("owner", "name", "failure"), [(Image.Image, "save", save_half), (os, "replace", refuse)])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, owner, name, failure):
     (tmp_path / "a.png").write_bytes(b"old")
     monkeypatch.setattr(owner, name, failure)

@@ -204,8 +204,7 @@ def test_two_processes_at_once_against_an_empty_cache(cache, made, tmp_path):
     command = [sys.executable, "-c", script, json.dumps(asdict(source))]
     root = Path(samples.__file__).parents[1]
     processes = [
-        subprocess.Popen([*command, str(mine), str(go)], cwd=root, stdout=subprocess.PIPE, text=True)
-        for mine in ready
+        subprocess.Popen([*command, str(mine), str(go)], cwd=root, stdout=subprocess.PIPE, text=True) for mine in ready
     ]
     deadline = time.monotonic() + 60
     while not all(path.exists() for path in ready):
@@ -295,9 +294,7 @@ def test_real_split_is_the_documented_rule(real):
         (real["photographs"], vintage, 8, 4),
         (real["paintings"], set(), 24, 16),
     ):
-        ranked = sorted(
-            set(pictures) - pinned, key=lambda path: hashlib.sha256(path.name.encode()).hexdigest()
-        )
+        ranked = sorted(set(pictures) - pinned, key=lambda path: hashlib.sha256(path.name.encode()).hexdigest())
         test -= len(pinned)
         assert set(ranked[:test]) <= set(parts["test"])
         assert set(ranked[test : test + validation]) <= set(parts["validation"])

@@ -226,9 +226,7 @@ def test_every_sweep_is_checked_before_the_first_run(write, run, tmp_path):
 def test_the_kernel_is_this_interpreter(monkeypatch, tmp_path):
     spec = tmp_path / "kernels" / "python3"
     spec.mkdir(parents=True)
-    (spec / "kernel.json").write_text(
-        json.dumps({"argv": ["/elsewhere"], "display_name": "x", "language": "x"})
-    )
+    (spec / "kernel.json").write_text(json.dumps({"argv": ["/elsewhere"], "display_name": "x", "language": "x"}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     assert sweep.OwnKernelManager(kernel_name="python3").kernel_spec.argv[0] == sys.executable
 
@@ -286,9 +284,7 @@ def test_stopped_sweep_goes_on(write, run, tmp_path):
     command += ["--out", str(tmp_path / "results")]
     kernels = []
     for stop, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
-        with subprocess.Popen(
-            command, cwd=Path(__file__).parents[1], stderr=subprocess.PIPE, text=True
-        ) as process:
+        with subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.PIPE, text=True) as process:
             kernels = wait_for_kernels(tmp_path, len(kernels) + 1)
             refused, printed = run(path)
             assert refused == 2 and "another sweep is running" in printed

@@ -23,9 +23,7 @@ class Method:
         self.schedulers: dict[str, torch.optim.lr_scheduler.LRScheduler] = {}
         self.precision = "fp32"
 
-    def add(
-        self, name: str, network: nn.Module, learning_rate: float, betas: tuple[float, float], steps: int
-    ) -> None:
+    def add(self, name: str, network: nn.Module, learning_rate: float, betas: tuple[float, float], steps: int) -> None:
         """Take a network in, with Adam and a learning rate that ends after `steps`."""
         self.networks[name] = network
         self.optimizers[name] = torch.optim.Adam(network.parameters(), learning_rate, betas)
