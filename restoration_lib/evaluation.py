@@ -1,11 +1,13 @@
 """Measure a restorer on pairs: one row per picture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
+from skimage.color import rgb2gray
+from skimage.filters import sobel
 from torch import Tensor
 
 from restoration_lib import metrics
@@ -15,6 +17,7 @@ from restoration_lib.images import to_tensor, to_uint8
 from restoration_lib.methods.base import Method
 
 INPUT, RESTORED = "input", "restored"
+DETAIL = (0, 2, 4, 8, 16, 32)  # grey levels per pixel: from flat areas to hard edges
 
 
 def restore(method: Method, picture: Tensor) -> Tensor:
@@ -41,6 +44,29 @@ def validator(pairs: list[Pair]) -> Callable[[Method], dict[str, float]]:
         return rows[["psnr", "ssim"]].mean().to_dict()
 
     return validate
+
+
+def error_by_detail(method: Method, pairs: list[Pair], edges: Sequence[float] = DETAIL) -> pd.DataFrame:
+    """Where the errors are: mean absolute error by the local gradient of the truth, both in grey levels.
+
+    Args:
+        edges: bounds of the classes, in grey levels per pixel of the truth's Sobel gradient.
+
+    Returns:
+        Rows `method, detail, share, error`: the lower bound of the class, its share of all pixels, its mean error.
+    """
+    results = {INPUT: lambda pair: pair.input, RESTORED: lambda pair: restore(method, pair.input)}
+    rows = []
+    classes = [np.digitize(255 * sobel(rgb2gray(to_uint8(pair.target)[0])), edges) - 1 for pair in pairs]
+    detail = np.concatenate([c.ravel() for c in classes])
+    for name, result in results.items():
+        errors = [255 * (result(pair) - pair.target).abs().mean(1).flatten().numpy() for pair in pairs]
+        error = np.concatenate(errors)
+        for k, edge in enumerate(edges):
+            inside = detail == k
+            if inside.any():
+                rows.append({"method": name, "detail": edge, "share": inside.mean(), "error": error[inside].mean()})
+    return pd.DataFrame(rows)
 
 
 def _filtered(baseline: Callable[[np.ndarray], np.ndarray], pair: Pair) -> Tensor:

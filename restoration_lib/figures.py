@@ -133,6 +133,19 @@ def intervals(table: pd.DataFrame, xlabel: str) -> Figure:
     return _done(figure)
 
 
+def lines(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
+    """A line for each column over the table's index."""
+    figure, axis = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    for name in table:
+        axis.plot(range(len(table)), table[name], marker=".", label=str(name))
+    axis.set_xticks(range(len(table)), [str(value) for value in table.index])
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return _done(figure)
+
+
 def error_maps(maps: dict[str, np.ndarray], top: float) -> Figure:
     """Maps (H, W) of absolute error in grey levels, one colour scale from 0 to `top` for all."""
     figure, axes = plt.subplots(1, len(maps), figsize=(2.8 * len(maps), 2.6), squeeze=False, layout="constrained")

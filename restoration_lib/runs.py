@@ -25,6 +25,7 @@ class Run:
     folder: Path
     notebook: str
     parameters: dict
+    origin: dict = field(default_factory=lambda: provenance())  # of the start: the code that runs, not what comes later
     begin: float = field(default_factory=time.perf_counter)
 
     @property
@@ -52,10 +53,11 @@ class Run:
         Returns:
             The record.
         """
+        measured = {"device": device, "seconds": round(time.perf_counter() - self.begin, 1)}
         record = {
             "notebook": self.notebook,
             "parameters": self.parameters,
-            "provenance": provenance(device) | {"seconds": round(time.perf_counter() - self.begin, 1)},
+            "provenance": self.origin | measured,
             **facts,
             "rows": [] if rows is None else json.loads(rows.to_json(orient="records", double_precision=6)),
         }
@@ -80,12 +82,11 @@ def start(run_folder: str, notebook: str, **parameters) -> Run:
     return Run(folder, notebook, parameters)
 
 
-def provenance(device: str) -> dict:
-    """Date, commit, device and versions of a run."""
+def provenance() -> dict:
+    """Date, commit and versions."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": commit(),
-        "device": device,
         "python": platform.python_version(),
         "torch": version("torch"),
         "scikit-image": version("scikit-image"),

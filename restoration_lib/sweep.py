@@ -10,7 +10,8 @@ where it stopped. The exit code is 1 when a run failed, 2 when the sweep could n
     case_parameter: variant                    # the notebook's parameter that receives the case's name
     grid: {rate: [1.0, 0.5], seed: [0, 1]}     # every combination, times the cases
     profiles: {quick: {}, full: {base: {steps: 20000}}}   # base, grid: merged key by key; cases: replaced
-    publish: all                               # or "numbers": what the report copies
+    publish: all                               # or "numbers": what `restoration_lib.report` copies
+    report: {}                                 # optional: its tables, read by `restoration_lib.report`
 """
 
 import argparse
@@ -35,7 +36,7 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from traitlets import default
 
-SWEEP_KEYS = ("notebook", "base", "cases", "case_parameter", "grid", "profiles", "publish")
+SWEEP_KEYS = ("notebook", "base", "cases", "case_parameter", "grid", "profiles", "publish", "report")
 PROFILE_KEYS = ("base", "cases", "grid")
 
 
@@ -76,10 +77,10 @@ def load(yaml_path, profile):
         SweepError: a file that cannot be read, an unknown key, profile or parameter, a value of the wrong
             type, a parameter set in two places, or two runs that are equal.
     """
-    yaml_path = Path(yaml_path)
-    try:
-        spec = _with_profile(_read_yaml(yaml_path), profile)
-        notebook = (yaml_path.parent / spec["notebook"]).resolve()
+    spec = read_yaml(yaml_path)
+    with _named(yaml_path):
+        spec = _with_profile(spec, profile)
+        notebook = (Path(yaml_path).parent / spec["notebook"]).resolve()
         literals = parameters_cell(notebook)
         runs = {}
         for case, varied, parameters in _combinations(spec):
@@ -88,7 +89,14 @@ def load(yaml_path, profile):
             if name in runs:
                 raise SweepError(f"grid: two runs are equal: {name}")
             runs[name] = Run(name, notebook, typed)
-        return list(runs.values())
+    return list(runs.values())
+
+
+@contextmanager
+def _named(yaml_path):
+    """Put the file's name before the message of a SweepError."""
+    try:
+        yield
     except SweepError as error:
         raise SweepError(f"{yaml_path}: {error}") from None
 
@@ -106,11 +114,12 @@ def parameters_cell(notebook):
         SweepError: no such notebook, not exactly one such cell, a line that is not `name = literal`, or no
             text parameter `run_folder`, through which the sweep says where the run writes.
     """
+    notebook = Path(notebook)
     try:
-        cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SweepError(f"notebook: {notebook} cannot be read: {error!r}") from None
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise SweepError(f"notebook: {notebook.name} has {len(tagged)} cells tagged `parameters`, wants one")
     literals = {}
@@ -162,21 +171,23 @@ def _typed(key, value, literals, notebook):
     raise SweepError(message)
 
 
-def _read_yaml(yaml_path):
-    try:
-        spec = yaml.safe_load(yaml_path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SweepError(f"cannot be read: {' '.join(str(error).split())}") from None
-    _check_mapping("the file", spec, SWEEP_KEYS)
-    for key in ("notebook", "profiles"):
-        if key not in spec:
-            raise SweepError(f"{key}: missing")
-    for key in ("notebook", "case_parameter"):
-        if not isinstance(spec.get(key, ""), str):
-            raise SweepError(f"{key}: {spec[key]!r} is not text")
-    if spec.get("publish", "all") not in ("all", "numbers"):
-        raise SweepError(f"publish: {spec['publish']!r} is neither `all` nor `numbers`")
-    return spec
+def read_yaml(yaml_path):
+    """A sweep as its YAML file has it, the profiles not merged; SweepError where a key is unknown or missing."""
+    with _named(yaml_path):
+        try:
+            spec = yaml.safe_load(Path(yaml_path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SweepError(f"cannot be read: {' '.join(str(error).split())}") from None
+        _check_mapping("the file", spec, SWEEP_KEYS)
+        for key in ("notebook", "profiles"):
+            if key not in spec:
+                raise SweepError(f"{key}: missing")
+        for key in ("notebook", "case_parameter"):
+            if not isinstance(spec.get(key, ""), str):
+                raise SweepError(f"{key}: {spec[key]!r} is not text")
+        if spec.get("publish", "all") not in ("all", "numbers"):
+            raise SweepError(f"publish: {spec['publish']!r} is neither `all` nor `numbers`")
+        return spec
 
 
 def _check_mapping(where, value, known=None):
@@ -208,7 +219,7 @@ def _with_profile(spec, profile):
             raise SweepError(f"grid.{key}: {values!r} is not a list of values")
     if cases and "case_parameter" not in spec:
         raise SweepError("case_parameter: missing, it names the parameter that receives the case's name")
-    _check_sources(base, cases, spec.get("case_parameter"), grid)
+    _check_sources(base, cases, spec["case_parameter"] if cases else None, grid)
     return {**spec, "base": base, "cases": cases, "grid": grid}
 
 
@@ -227,11 +238,8 @@ def _combinations(spec):
     for case, bundle in (spec["cases"] or {None: {}}).items():
         named = {} if case is None else {spec["case_parameter"]: case}
         for values in itertools.product(*spec["grid"].values()):
-            yield (
-                case,
-                spec["grid"],
-                {**spec["base"], **bundle, **named, **dict(zip(spec["grid"], values, strict=True))},
-            )
+            point = dict(zip(spec["grid"], values, strict=True))
+            yield case, point, {**spec["base"], **bundle, **named, **point}
 
 
 class OwnKernelManager(AsyncKernelManager):
@@ -287,7 +295,7 @@ def is_complete(folder):
 def _run_notebook(run, partial, threads):
     import papermill  # four seconds: a sweep that is complete, or wrong, answers at once
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters; `load` has checked them
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it warns of, `load` or `execute` reports
     # Set here and not in `main`, because dask starts its workers with one thread for MKL and OpenMP.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)))
     os.environ.update(TQDM_DISABLE="1", PYDEVD_DISABLE_FILE_VALIDATION="1")
@@ -312,9 +320,11 @@ def _render(partial, folder, notebook):
     path = partial / "notebook.ipynb"
     executed = nbformat.read(path, as_version=4)
     executed.metadata.papermill.update(input_path=notebook.name, output_path=path.name)
-    shown = "/".join(folder.parts[-3:])  # from the out folder on: PROFILE/SWEEP/RUN
-    quoted = str(partial).encode("unicode_escape").decode()  # as papermill writes it in the injected cell
-    for found, put in ((str(partial), shown), (quoted, shown), (f"{notebook.parent}/", "")):
+    above = str(folder.parent)
+    shown = "/".join(folder.parts[-3:-1])  # from the out folder on: PROFILE/SWEEP
+    quoted = above.encode("unicode_escape").decode()  # as papermill writes it in the injected cell
+    replacements = {above: shown, quoted: shown, partial.name: folder.name, f"{notebook.parent}/": ""}
+    for found, put in replacements.items():
         executed = _replaced(executed, found, put)
     nbformat.write(executed, path)
     html, _ = HTMLExporter().from_notebook_node(executed, {"metadata": {"name": folder.name}})
@@ -343,8 +353,9 @@ def _outcomes(jobs, workers):
         from dask.distributed import Client, LocalCluster, as_completed
     except ImportError:
         raise SweepError("--workers needs dask: pip install restoration_lib[sweep]") from None
+    quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
     with (
-        LocalCluster(workers, 1, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL) as cluster,
+        LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, **quiet) as cluster,
         Client(cluster) as client,
     ):
         futures = {client.submit(execute, *job, threads, pure=False): job for job in jobs}

@@ -31,7 +31,7 @@ FINISH = """\
 import json, os, pathlib
 folder = pathlib.Path(run_folder)
 print(f"writes to {folder.resolve()}")
-record = {"rate": rate, "seed": seed, "threads": os.environ["OMP_NUM_THREADS"], "pid": os.getpid()}
+record = {"rate": rate, "seed": seed, "threads": os.environ["OMP_NUM_THREADS"], "parent": os.getppid()}
 (folder / "run.json").write_text(json.dumps(record))
 """
 SLEEP = """\
@@ -41,6 +41,7 @@ if rate < 1:  # such a run comes to its end only when it is started for the thir
     with checkpoint.open("a") as file:
         file.write(f"{os.getpid()}\\n")
     while len(checkpoint.read_text().split()) < 3:
+        checkpoint.with_name("beat.txt").touch()
         time.sleep(0.1)
 """
 BREAK = """\
@@ -292,7 +293,7 @@ def test_stopped_sweep_goes_on(write, run, tmp_path):
             _, errors = process.communicate(timeout=60)
         assert process.returncode == code
         assert errors == ("sweep: stopped; the same command goes on from here\n" if code == 130 else "")
-        wait_for_the_end_of(kernels[-1])
+        wait_for_silence(tmp_path)
     first = folders(tmp_path)["rate-1.0"] / "run.json"
     before = first.read_text()
     code, printed = run(path)
@@ -312,12 +313,14 @@ def wait_for_kernels(tmp_path, number):
     raise AssertionError("the run does not start")
 
 
-def wait_for_the_end_of(kernel):
-    """Wait until the process is gone: a kernel that outlives its sweep would write beside the next one."""
-    for _ in range(300):
-        if not Path(f"/proc/{kernel}").exists():
+def wait_for_silence(tmp_path):
+    """Wait until no kernel writes: one that outlives its sweep would write beside the next one."""
+    [beat] = (tmp_path / "results").glob("quick/tiny/.partial-rate-0.5*/beat.txt")
+    for _ in range(20):
+        last = beat.stat().st_mtime_ns
+        time.sleep(1.5)
+        if beat.stat().st_mtime_ns == last:
             return
-        time.sleep(0.1)
     raise AssertionError("the kernel outlives its sweep")
 
 
@@ -328,4 +331,5 @@ def test_two_workers(write, run, tmp_path):
     assert code == 0 and "[2/2] seed-" in printed and "2 done" in printed
     records = [json.loads((path / "run.json").read_text()) for path in folders(tmp_path).values()]
     assert sorted(record["seed"] for record in records) == [0, 1]
+    assert len({record["parent"] for record in records}) == 2
     assert {record["threads"] for record in records} == {str(max(1, len(os.sched_getaffinity(0)) // 2))}

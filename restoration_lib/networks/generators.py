@@ -22,21 +22,23 @@ class ResidualBlock(nn.Module):
 
 
 class Trunk(nn.Sequential):
-    """Fold, convolution, residual blocks, projection, unfold: (N, 3, H, W) in [-1, 1] to (N, outputs, H, W).
+    """Fold, residual blocks, unfold, and one convolution at full size: (N, 3, H, W) in [-1, 1] to (N, outputs, H, W).
 
     H and W must be multiples of FOLD.
     """
 
-    def __init__(self, channels: int, blocks: int, outputs: int, last_kernel: int):
-        last = nn.Conv2d(channels, outputs * FOLD**2, last_kernel, padding=last_kernel // 2)
+    def __init__(self, channels: int, blocks: int, outputs: int):
+        last = nn.Conv2d(channels // 2, outputs, 3, padding=1)
         with torch.no_grad():  # start near zero: the input comes out unchanged (fcn) or as an even mean (picker)
             last.weight.mul_(0.1)
         super().__init__(
             nn.PixelUnshuffle(FOLD),
             nn.Conv2d(3 * FOLD**2, channels, 3, padding=1),
             *(ResidualBlock(channels) for _ in range(blocks)),
-            last,
+            nn.Conv2d(channels, channels // 2 * FOLD**2, 1),
             nn.PixelShuffle(FOLD),
+            nn.ReLU(),
+            last,
         )
 
 
@@ -50,7 +52,7 @@ class ResidualFCN(nn.Module):
 
     def __init__(self, channels: int = 48, blocks: int = 6):
         super().__init__()
-        self.trunk = Trunk(channels, blocks, outputs=3, last_kernel=3)
+        self.trunk = Trunk(channels, blocks, outputs=3)
 
     def forward(self, pictures: Tensor) -> Tensor:
         height, width = pictures.shape[-2:]
@@ -76,8 +78,7 @@ class Picker(nn.Module):
         if window < 1 or window % 2 == 0:
             raise ValueError(f"window: expected an odd number of pixels such as 5 or 7, got {window}")
         self.window = window
-        # a 1x1 projection keeps the size level with `fcn`, in spite of the many outputs
-        self.trunk = Trunk(channels, blocks, outputs=window**2, last_kernel=1)
+        self.trunk = Trunk(channels, blocks, outputs=window**2)
 
     def weights(self, pictures: Tensor) -> Tensor:
         """Weight (N, window², H, W) of each neighbour, raster order; they sum to 1."""

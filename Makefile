@@ -1,0 +1,45 @@
+# Every target makes its own environment first, in .venv, and fetches the sample pictures.
+#   make results [PROFILE=full] [WORKERS=2]   the main job, into results/PROFILE
+#   make test | lint | lab                    the tests, ruff and stored outputs, JupyterLab on the notebooks
+#   make publish [PROFILE=full]               copy results/PROFILE to results/published and renew the README
+
+PYTHON ?= python3
+PROFILE ?= quick
+WORKERS ?= 2
+SWEEPS = notebooks/sweeps/data_loading.yaml notebooks/sweeps/loss_ablation.yaml
+
+BIN = .venv/bin
+READY = .venv/ready
+
+.PHONY: results publish test lint lab
+.DELETE_ON_ERROR:
+
+results: $(READY)
+	@$(BIN)/python -m restoration_lib.samples
+	@$(BIN)/python -m restoration_lib.sweep $(SWEEPS) --profile $(PROFILE) --workers $(WORKERS)
+	@$(BIN)/python -m restoration_lib.report $(SWEEPS) --profile $(PROFILE)
+
+publish: $(READY)
+	@$(BIN)/python -m restoration_lib.report $(SWEEPS) --profile $(PROFILE) --publish
+
+test: $(READY)
+	@$(BIN)/python -m restoration_lib.samples
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+lab: $(READY)
+	@$(BIN)/python -m restoration_lib.samples
+	$(BIN)/jupyter lab --notebook-dir=. notebooks
+
+# uv installs in seconds where pip takes minutes; pip is there for those whose index only pip knows
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[test,sweep]' \
+	  || $(BIN)/python -m pip install --quiet --editable '.[test,sweep]'
+	@touch $(READY)

@@ -1,0 +1,147 @@
+"""Tables of finished sweeps: `python -m restoration_lib.report NAME.yaml … --profile quick [--publish]`.
+
+For each sweep with a `report:` section, OUT/PROFILE/NAME/ receives table.csv, table.md and, if the section names a
+notebook that reads the runs, that notebook, executed. With --publish the results are copied to OUT/published/PROFILE/
+(no checkpoints; a sweep with `publish: numbers` without its pictures) and the README's block is written anew from all
+that is published. The section:
+
+    report:
+      columns: {rate: {1.0: high, 0.5: low}}   # a parameter, and a label for each of its values
+      tables: {Title: [case, case]}            # rows, after the degraded input and the classical filters
+      notebook: ../04_loss_ablation.ipynb      # optional; its parameters are `runs_folder` and `run_folder`
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from restoration_lib import runs, tables
+from restoration_lib.grid import Run, SweepError, read_yaml
+from restoration_lib.sweep import execute, is_complete
+
+README = runs.PROJECT / "README.md"
+BEGIN, END = "<!-- results: begin (written by restoration_lib.report) -->", "<!-- results: end -->"
+FIXED_ROWS = ("input", "median 3x3", "median 5x5", "non-local means")
+LIMIT = 15_000_000  # bytes that a published quick profile may hold: a clone stays small
+
+
+def write_tables(sweep: Path, folder: Path) -> bool:
+    """Write table.csv and table.md of a sweep's finished runs; returns whether the numbers changed.
+
+    Raises:
+        SweepError: no finished runs, or a `report:` section that does not fit them.
+    """
+    spec = read_yaml(sweep)
+    records = runs.load_all(folder)
+    if not records:
+        raise SweepError(f"{folder}: no finished runs; start `python -m restoration_lib.sweep {sweep.name}` first")
+    summary, sections = summarise(spec, records)
+    text = "\n\n".join(f"**{title}**\n\n{table}" for title, table in sections.items())
+    (folder / "table.md").write_text(f"{text}\n\n{tables.caption(records)}\n", encoding="utf-8")
+    csv = summary.reset_index().to_csv(index=False, float_format="%.4f")
+    target = folder / "table.csv"
+    changed = not target.exists() or target.read_text(encoding="utf-8") != csv
+    target.write_text(csv, encoding="utf-8")
+    return changed
+
+
+def summarise(spec: dict, records: list[dict]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The numbers of a sweep over its seeds, and its Markdown tables by title."""
+    section, case = spec["report"], spec["case_parameter"]
+    [(column, labels)] = section["columns"].items()
+    rows = runs.rows(records)
+    if unknown := {c for cases in section["tables"].values() for c in cases} - set(rows[case]):
+        raise SweepError(f"report.tables: no finished run of {sorted(unknown)}")
+    summary = tables.over_seeds(rows, case, column)
+    fixed = [row for row in FIXED_ROWS if row in summary.index.get_level_values(0)]
+    return summary, {t: tables.markdown(summary, fixed + cases, labels) for t, cases in section["tables"].items()}
+
+
+def read_runs(sweep: Path, folder: Path, changed: bool) -> None:
+    """Execute the notebook that reads a sweep's runs, unless it is there and the numbers are the same."""
+    name = read_yaml(sweep)["report"].get("notebook")
+    if not name:
+        return
+    notebook = (sweep.parent / name).resolve()
+    target = folder.parent / notebook.stem
+    if changed or not is_complete(target):
+        shutil.rmtree(target, ignore_errors=True)
+        outcome = execute(Run(notebook.stem, notebook, {"runs_folder": str(folder)}), target, threads=1)
+        if outcome.error:
+            raise SweepError(f"{notebook.name}: {outcome.error}")
+
+
+def publish(sweep: Path, source: Path, target: Path) -> None:
+    """Copy a sweep's results for others to read; what was published of it before goes."""
+    numbers_only = read_yaml(sweep).get("publish", "all") == "numbers"
+    left_out = [runs.CHECKPOINTS, ".*", "*.html", "error.txt"]
+    if numbers_only:
+        left_out += ["*.ipynb", runs.FIGURES]
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*left_out))
+
+
+def write_readme(published: Path, readme: Path) -> None:
+    """Replace the block between the README's marks by all published tables.
+
+    Raises:
+        SweepError: the README lacks the marks.
+    """
+    text = readme.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise SweepError(f"{readme.name}: the marks {BEGIN} and {END} are missing")
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    readme.write_text(f"{before}{BEGIN}\n{readme_block(published)}\n{END}{after}", encoding="utf-8")
+
+
+def readme_block(published: Path) -> str:
+    """All published tables, one after the other, each with a link to its folder."""
+    blocks = []
+    for path in sorted(published.glob("*/*/table.md"), key=lambda path: path.parts[-3:]):
+        where = path.parent.relative_to(published.parent.parent).as_posix()
+        blocks.append(f"### [{path.parent.name}, {path.parent.parent.name} profile]({where})\n\n{path.read_text()}")
+    return "\n".join(blocks)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns its exit code: 0, or 2 with one line that names the fault."""
+    parser = argparse.ArgumentParser(prog="python -m restoration_lib.report", description=__doc__.split("\n")[0])
+    parser.add_argument("sweeps", nargs="+", type=Path, metavar="NAME.yaml")
+    parser.add_argument("--profile", required=True)
+    parser.add_argument("--out", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--publish", action="store_true", help="copy the results to OUT/published, renew the README")
+    options = parser.parse_args(arguments)
+    profile, published = options.out.resolve() / options.profile, options.out.resolve() / "published"
+    try:
+        for sweep in options.sweeps:
+            folder = profile / sweep.stem
+            if "report" in read_yaml(sweep):
+                read_runs(sweep, folder, write_tables(sweep, folder))
+                print((folder / "table.md").read_text(encoding="utf-8"))
+        if options.publish:
+            publish_all(options.sweeps, profile, published / options.profile)
+            write_readme(published, README)
+    except (SweepError, OSError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def publish_all(sweeps: list[Path], profile: Path, target: Path) -> None:
+    """Publish the sweeps and the notebooks that read them."""
+    for sweep in sweeps:
+        publish(sweep, profile / sweep.stem, target / sweep.stem)
+        if name := read_yaml(sweep).get("report", {}).get("notebook"):
+            publish(sweep, profile / Path(name).stem, target / Path(name).stem)
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    print(f"published {target.name}: {size / 1e6:.1f} MB")
+    if size > LIMIT:
+        raise SweepError(f"{target}: {size / 1e6:.1f} MB are more than {LIMIT / 1e6:.0f} MB; publish less")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

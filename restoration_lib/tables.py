@@ -1,0 +1,119 @@
+"""Numbers of finished runs, brought together: means and spreads over seeds, paired differences."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
+
+METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
+RESTORED = "restored"
+
+
+def over_seeds(rows: pd.DataFrame, case: str, column: str) -> pd.DataFrame:
+    """Mean over the pictures of each run, then mean and sample standard deviation over the seeds.
+
+    Args:
+        rows: per-picture rows with the run's parameters beside them, as `runs.rows` gives them.
+        case: the parameter that names a choice of method; the degraded input and the classical filters, which no
+            run changes, take their own names as rows.
+        column: the parameter that makes the columns.
+
+    Returns:
+        Index (row, column value); columns `<metric>_mean`, `<metric>_std` (NaN for a single seed), `seeds`, `pictures`.
+    """
+    named = rows.assign(row=rows[case].where(rows["method"] == RESTORED, rows["method"]))
+    # the input is measured by every run, always on the same pixels: once is enough
+    named = named.drop_duplicates(["row", column, "seed", "picture"])
+    runs = named.groupby(["row", column, "seed"])[list(METRICS)].mean()
+    groups = runs.groupby(["row", column])
+    table = groups.agg(["mean", "std"])
+    table.columns = [f"{metric}_{figure}" for metric, figure in table.columns]
+    table["seeds"] = groups.size()
+    table["pictures"] = named.groupby(["row", column])["picture"].nunique()
+    fixed = ~table.index.get_level_values("row").isin(rows[case].unique())
+    table.loc[fixed, [f"{metric}_std" for metric in METRICS]] = np.nan  # no seed enters
+    return table
+
+
+def layout(summary: pd.DataFrame, rows: list[str], columns: dict, metric: str, figure: str = "mean") -> pd.DataFrame:
+    """One figure of `over_seeds` as a matrix: the given rows, a column for each value with its label."""
+    matrix = summary[f"{metric}_{figure}"].unstack()
+    return matrix.reindex(index=rows, columns=list(columns)).rename(columns=columns)
+
+
+def markdown(summary: pd.DataFrame, rows: list[str], columns: dict) -> str:
+    """A Markdown table: a line for each row, PSNR and SSIM of each column as mean ± spread."""
+    heads = [f"{name}, {label}" for label in columns.values() for name in METRICS.values()]
+    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    for row in rows:
+        cells = [_cell(summary, (row, value), metric) for value in columns for metric in METRICS]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(summary: pd.DataFrame, key: tuple, metric: str) -> str:
+    if key not in summary.index:
+        return "–"
+    digits = 2 if metric == "psnr" else 4
+    mean, spread = summary.loc[key, [f"{metric}_mean", f"{metric}_std"]]
+    return f"{mean:.{digits}f}" + ("" if np.isnan(spread) else f" ± {spread:.{digits}f}")
+
+
+def paired_differences(
+    rows: pd.DataFrame, case: str, column: str, pairs: list[tuple[str, str]], metric: str = "psnr"
+) -> pd.DataFrame:
+    """How much better the first case of each pair is than the second, picture by picture.
+
+    Both were measured on the same damaged pictures, so the difference of a picture, its mean over the seeds that both
+    have, is free of how hard that picture is. The interval is a bootstrap over pictures (BCa, 95 %): it says what
+    other pictures of the kind would give with these trainings, and `seed_low`, `seed_high`, the smallest and largest
+    mean of one seed, what another training would.
+
+    Returns:
+        A row for each pair and column value: `difference`, `low`, `high`, `seed_low`, `seed_high`, `pictures`.
+    """
+    restored = rows[rows["method"] == RESTORED]
+    values = restored.pivot_table(index=[column, "seed", "picture"], columns=case, values=metric)
+    table = {}
+    for better, other in pairs:
+        for value, difference in (values[better] - values[other]).dropna().groupby(level=0, sort=False):
+            pictures = difference.groupby("picture").mean()
+            seeds = difference.groupby("seed").mean()
+            interval = bootstrap((pictures,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+            table[f"{better}  −  {other}", value] = {
+                "difference": pictures.mean(),
+                "low": interval.low,
+                "high": interval.high,
+                "seed_low": seeds.min(),
+                "seed_high": seeds.max(),
+                "pictures": len(pictures),
+            }
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def caption(records: list[dict]) -> str:
+    """One line: data set, pictures, steps, seeds, device, dates and commits of the runs."""
+    parameters = [record["parameters"] for record in records]
+    provenance = [record["provenance"] for record in records]
+    pictures = sorted({(r["pictures"]["train"], r["pictures"]["test"]) for r in records})
+    return "; ".join(
+        [
+            "data set " + _list(record["dataset"] for record in records),
+            _list(f"{train} training and {test} test pictures" for train, test in pictures),
+            f"{_list(p['steps'] for p in parameters)} steps of {_list(p['batch_size'] for p in parameters)} crops "
+            f"of {_list(p['crop'] for p in parameters)} px",
+            f"seeds {_list(p['seed'] for p in parameters)} (± is the standard deviation over them)",
+            "on " + _list(p["device"] for p in provenance),
+            f"{_list(round(p['seconds'] / 60, 1) for p in _extremes(provenance))} minutes a run",
+            _list(p["date"][:10] for p in provenance),
+            "commit " + _list(p["commit"] for p in provenance),
+        ]
+    )
+
+
+def _extremes(provenance: list[dict]) -> list[dict]:
+    ordered = sorted(provenance, key=lambda p: p["seconds"])
+    return [ordered[0], ordered[-1]]
+
+
+def _list(values) -> str:
+    return ", ".join(str(value) for value in sorted(set(values)))

@@ -1,0 +1,293 @@
+"""Losses against scipy, scikit-image, pytorch-msssim, naive formulas, and finite differences."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import scipy.spatial.distance
+import scipy.special
+import skimage.data
+import torch
+from PIL import Image
+from skimage.metrics import structural_similarity
+from torch.autograd import gradcheck
+
+from restoration_lib import losses
+
+WEIGHTS = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]
+
+
+def picture_pair(height, width):
+    """A photograph and a shifted, noisy one, RGB in [0, 1], float64 (H, W, 3)."""
+    photograph = skimage.data.astronaut() / 255
+    noise = np.random.default_rng(0).normal(0, 0.05, (height, width, 3))
+    a = photograph[20 : 20 + height, 120 : 120 + width]
+    b = photograph[21 : 21 + height, 119 : 119 + width]
+    return a.copy(), (b + noise).clip(0, 1)
+
+
+def tensor(*pictures):
+    """Pictures (H, W, 3) as a batch (N, 3, H, W), float64."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+
+
+def luma(picture):
+    return 0.299 * picture[..., 0] + 0.587 * picture[..., 1] + 0.114 * picture[..., 2]
+
+
+def blur(picture):
+    """Gaussian window of 11 pixels, positions where it lies inside the picture."""
+    return scipy.ndimage.gaussian_filter(picture, 1.5, radius=5)[5:-5, 5:-5]
+
+
+def halve(picture):
+    """Means of 2x2 pixels; an odd last row or column is dropped."""
+    return (picture[:-1:2, :-1:2] + picture[1::2, :-1:2] + picture[:-1:2, 1::2] + picture[1::2, 1::2]) / 4
+
+
+def multi_scale(a, b, scales):
+    """MS-SSIM of grey float64 pictures as in Wang, Simoncelli and Bovik 2003, equation 7."""
+    c1, c2 = 0.01**2, 0.03**2
+    index = 1.0
+    for scale in range(scales):
+        mean_a, mean_b = blur(a), blur(b)
+        variance_a, variance_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+        covariance = blur(a * b) - mean_a * mean_b
+        term = (2 * covariance + c2) / (variance_a + variance_b + c2)
+        if scale == scales - 1:
+            term = term * (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+        index *= term.mean() ** (WEIGHTS[scale] / sum(WEIGHTS[:scales]))
+        a, b = halve(a), halve(b)
+    return index
+
+
+# ---- MS-SSIM
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scales"),
+    [(176, 176, 5), (192, 256, 5), (181, 203, 5), (175, 200, 4), (44, 90, 3), (32, 32, 2), (23, 22, 2), (21, 60, 1)]
+    + [(11, 11, 1)],
+)
+def test_ms_ssim_equals_scipy_at_every_number_of_scales(height, width, scales):
+    a, b = picture_pair(height, width)
+    expected = multi_scale(luma(a), luma(b), scales)
+    assert 0.05 < expected < 0.95
+    assert losses.ms_ssim(tensor(a), tensor(b)).item() == pytest.approx(1 - expected, abs=1e-9)
+    single = losses.ms_ssim(tensor(a).float(), tensor(b).float())
+    assert single.item() == pytest.approx(1 - expected, abs=1e-4)
+
+
+def test_ms_ssim_equals_pytorch_msssim():
+    a = skimage.data.camera()[100:276, 120:312] / 255
+    b = np.abs(a - 0.05) * 0.9 + 0.03 * (np.indices(a.shape).sum(0) % 2)
+    # pytorch_msssim.ms_ssim(a, b, data_range=1.0) of version 1.0.0, on float64 tensors (1, 1, 176, 192)
+    published = 0.9735671030021931
+    index = losses.ms_ssim_index(torch.from_numpy(a)[None, None], torch.from_numpy(b)[None, None]).item()
+    # its weights, the paper's, sum to 1.0001; ours to 1
+    assert index ** sum(WEIGHTS) == pytest.approx(published, abs=1e-7)
+
+
+def test_one_scale_equals_scikit_image():
+    a, b = (luma(picture) for picture in picture_pair(21, 50))
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
+    _, similarity = structural_similarity(a, b, full=True, **options)
+    index = losses.ms_ssim_index(torch.from_numpy(a)[None, None], torch.from_numpy(b)[None, None])
+    assert index.item() == pytest.approx(similarity[5:-5, 5:-5].mean(), abs=1e-9)
+
+
+def test_ms_ssim_of_a_batch_is_the_mean_of_its_pictures():
+    (a, b), c = picture_pair(30, 40), picture_pair(30, 40)[0][::-1]
+    single = [losses.ms_ssim(tensor(b), tensor(other)).item() for other in (a, c)]
+    assert single[0] != pytest.approx(single[1], abs=0.1)
+    assert losses.ms_ssim(tensor(b, b), tensor(a, c)).item() == pytest.approx(np.mean(single), abs=1e-12)
+
+
+def test_ms_ssim_judges_the_luma_of_bt601():
+    picture = picture_pair(20, 30)[0]
+    grey = losses.grey(tensor(picture))[0, 0].numpy()
+    pillow = np.asarray(Image.fromarray((picture * 255).round().astype(np.uint8)).convert("L"))
+    np.testing.assert_allclose(grey * 255, pillow, atol=0.51)
+
+
+@pytest.mark.parametrize("side", [11, 32, 176])
+def test_equal_pictures_have_no_loss(side):
+    a = tensor(picture_pair(side, side)[0]).float()
+    for loss in losses.RECONSTRUCTION.values():
+        assert loss(a, a.clone()).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 64), (64, 10), (1, 1)])
+def test_a_picture_smaller_than_the_window_is_named(height, width):
+    pictures = torch.zeros(1, 3, height, width)
+    with pytest.raises(ValueError, match=f"MS-SSIM.* {width} x {height} px"):
+        losses.ms_ssim(pictures, pictures)
+
+
+# ---- gradients
+
+
+def random_pictures(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_gradient_of_l1():
+    prediction = random_pictures(2, 3, 4, 5)
+    sign = torch.where(random_pictures(2, 3, 4, 5, seed=1) < 0.5, -1, 1)
+    target = prediction + 0.1 * sign  # away from 0, where there is no derivative
+    assert gradcheck(losses.l1, (prediction.requires_grad_(), target.requires_grad_()))
+
+
+@pytest.mark.parametrize("side", [32, 11])
+def test_gradient_of_ms_ssim(side):
+    prediction, target = (tensor(picture).requires_grad_() for picture in picture_pair(side, side))
+    assert gradcheck(losses.ms_ssim, (prediction, target), fast_mode=True)
+
+
+def test_gradient_of_cosine():
+    prediction, target = random_pictures(2, 3, 4, 5), random_pictures(2, 3, 4, 5, seed=1)
+    prediction[0, :, 0, 0] = 0
+    target[0, :, 0, 1] = 0
+    assert gradcheck(losses.cosine, (prediction.requires_grad_(), target.requires_grad_()))
+
+
+@pytest.mark.parametrize("loss", losses.ADVERSARIAL.values(), ids=losses.ADVERSARIAL)
+def test_gradient_of_the_adversarial_losses(loss):
+    logits = (6 * random_pictures(2, 1, 3, 4) - 3).requires_grad_()
+    answers = random_pictures(2, 1, 3, 4, seed=1)
+    for answer in (1.0, 0.0, answers):
+        # wide steps: these losses compute in float32
+        assert gradcheck(lambda x, answer=answer: loss(x, answer), (logits,), eps=1e-2, atol=1e-4, rtol=1e-2)
+
+
+BLACK, WHITE = torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)
+NOISE = random_pictures(1, 3, 32, 32).float()
+
+
+@pytest.mark.parametrize("loss", losses.RECONSTRUCTION.values(), ids=losses.RECONSTRUCTION)
+@pytest.mark.parametrize(
+    ("prediction", "target"),
+    [(1 - NOISE, NOISE), (BLACK, BLACK), (WHITE, WHITE), (BLACK, WHITE), (WHITE, BLACK), (NOISE, WHITE / 2)]
+    + [(BLACK, NOISE), (NOISE, NOISE)],
+    ids=["negative", "black", "white", "black-white", "white-black", "noise-grey", "black-noise", "equal"],
+)
+def test_losses_and_gradients_stay_finite_and_bounded(loss, prediction, target):
+    prediction = prediction.clone().requires_grad_()
+    value = loss(prediction, target)
+    value.backward()
+    assert -1e-6 <= value.item() <= 1
+    assert prediction.grad.isfinite().all()
+    # the mean over pixels times the gradient of a pixel
+    assert prediction.grad.abs().max() * 32 * 32 < 1000
+
+
+def test_a_negative_correlation_is_the_largest_ms_ssim_loss():
+    assert losses.ms_ssim(1 - NOISE, NOISE).item() > 0.99
+
+
+# ---- cosine
+
+
+def test_cosine_is_scipys_distance_of_the_rgb_vectors():
+    a, b = picture_pair(5, 7)
+    for softening in (0.0, 0.02, 0.3):
+        shared = [softening]
+        distances = [
+            scipy.spatial.distance.cosine([*a[row, column], *shared], [*b[row, column], *shared])
+            for row in range(5)
+            for column in range(7)
+        ]
+        loss = losses.cosine(tensor(a), tensor(b), softening)
+        assert loss.item() == pytest.approx(np.mean(distances), abs=1e-12)
+    assert losses.cosine(tensor(a), tensor(b)).item() == losses.cosine(tensor(a), tensor(b), 0.02).item()
+
+
+def one_colour(*rgb):
+    return torch.tensor(rgb, dtype=torch.float64).view(1, 3, 1, 1)
+
+
+def test_cosine_sees_the_hue_and_not_the_brightness():
+    assert losses.cosine(one_colour(0.4, 0.2, 0.2), one_colour(0.8, 0.4, 0.4)).item() < 1e-3
+    assert losses.cosine(one_colour(1, 0, 0), one_colour(0, 1, 0)).item() == pytest.approx(1, abs=1e-3)
+
+
+def test_cosine_fades_out_next_to_black():
+    by_brightness = [losses.cosine(one_colour(v, 0, 0), one_colour(0, v, 0)).item() for v in (0, 0.002, 0.02, 0.2)]
+    assert by_brightness == sorted(by_brightness)
+    assert by_brightness[0] == 0
+    assert by_brightness[1] < 0.01
+    assert by_brightness[2] == pytest.approx(0.5)  # as bright as the softening
+    assert by_brightness[3] > 0.98
+
+
+# ---- L1, adversarial losses, weights
+
+
+def test_l1_is_the_mean_absolute_difference():
+    a, b = picture_pair(5, 7)
+    assert losses.l1(tensor(a), tensor(b)).item() == pytest.approx(np.abs(a - b).mean())
+
+
+LOGITS = np.array([-3.0, -0.5, 0.0, 0.2, 4.0]).reshape(1, 1, 1, 5)
+
+
+@pytest.mark.parametrize("answer", [1.0, 0.0, np.array([0.0, 0.25, 0.5, 1.0, 0.9]).reshape(1, 1, 1, 5)])
+def test_adversarial_losses_are_the_formulas_of_their_papers(answer):
+    given = torch.from_numpy(answer) if isinstance(answer, np.ndarray) else answer
+    real = scipy.special.expit(LOGITS)
+    entropy = -(answer * np.log(real) + (1 - answer) * np.log(1 - real)).mean()
+    logits = torch.from_numpy(LOGITS)
+    assert losses.bce(logits, given).item() == pytest.approx(entropy, rel=1e-6)
+    assert losses.least_squares(logits, given).item() == pytest.approx(((LOGITS - answer) ** 2).mean(), rel=1e-6)
+
+
+def test_adversarial_losses_of_bf16_logits_are_float32():
+    logits = torch.tensor([[1.2345, -200.0, 0.1]]).bfloat16()
+    expected = np.logaddexp(0, logits.double().numpy()).mean()
+    for answer in (0.0, torch.zeros(1, 3, dtype=torch.bool)):
+        value = losses.bce(logits, answer)
+        assert value.dtype == torch.float32
+        assert value.item() == pytest.approx(expected, rel=1e-6)
+        assert losses.least_squares(logits, answer).dtype == torch.float32
+
+
+def test_weighted_terms_are_weight_times_loss():
+    a, b = picture_pair(21, 24)
+    terms = losses.weighted({"l1": 2.0, "ms_ssim": 0.5, "cosine": 3}, tensor(a), tensor(b))
+    extended = [np.concatenate([picture, np.full((21, 24, 1), 0.02)], axis=2) for picture in (a, b)]
+    lengths = np.linalg.norm(extended[0], axis=2) * np.linalg.norm(extended[1], axis=2)
+    assert {name: term.item() for name, term in terms.items()} == {
+        "l1": pytest.approx(2 * np.abs(a - b).mean()),
+        "ms_ssim": pytest.approx(0.5 * (1 - multi_scale(luma(a), luma(b), 1))),
+        "cosine": pytest.approx(3 * (1 - ((extended[0] * extended[1]).sum(2) / lengths).mean())),
+    }
+
+
+def test_a_term_of_weight_0_is_absent_and_never_computed(monkeypatch):
+    def never(prediction, target):
+        raise AssertionError("computed in spite of its weight")
+
+    monkeypatch.setitem(losses.RECONSTRUCTION, "ms_ssim", never)
+    monkeypatch.setitem(losses.RECONSTRUCTION, "cosine", never)
+    a, b = (tensor(picture) for picture in picture_pair(8, 8))
+    assert list(losses.weighted({"l1": 1.0, "ms_ssim": 0.0, "cosine": 0}, a, b)) == ["l1"]
+    assert losses.weighted({"ms_ssim": 0.0}, a, b) == {}
+
+
+def test_weighted_computes_bf16_pictures_in_float32():
+    a, b = (tensor(picture).bfloat16() for picture in picture_pair(176, 176))
+    wide = [picture[0].permute(1, 2, 0).double().numpy() for picture in (a, b)]
+    terms = losses.weighted({"l1": 1.0, "ms_ssim": 1.0}, a, b)
+    assert {term.dtype for term in terms.values()} == {torch.float32}
+    assert terms["l1"].item() == pytest.approx(np.abs(wide[0] - wide[1]).mean(), rel=1e-5)
+    assert terms["ms_ssim"].item() == pytest.approx(1 - multi_scale(luma(wide[0]), luma(wide[1]), 5), abs=1e-4)
+
+
+def test_weighted_computes_in_float32_within_autocast():
+    a, b = picture_pair(176, 176)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = losses.weighted({"l1": 1.0, "ms_ssim": 1.0, "cosine": 1.0}, tensor(a).float(), tensor(b).float())
+    assert terms["l1"].item() == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
+    assert terms["ms_ssim"].item() == pytest.approx(1 - multi_scale(luma(a), luma(b), 5), abs=1e-4)
+    assert math.isfinite(terms["cosine"].item())

@@ -1,0 +1,76 @@
+"""Every notebook through papermill with tiny values, by the project's own sweeps and report."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from restoration_lib import report, sweep
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+TINY = {"size": 48, "crop": 32, "channels": 8, "blocks": 1, "batch_size": 2, "steps": 4, "interval": 2}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Ten small pictures, and a JPEG that was cut off."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for k in range(10):
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        coarse.resize((80, 60), Image.Resampling.BICUBIC).save(folder / f"{k}.jpg")
+    whole = (folder / "0.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def tiny(name: str, folder: Path, **changes) -> Path:
+    """The project's sweep of this name with other values, as a file in `folder`."""
+    spec = yaml.safe_load((NOTEBOOKS / "sweeps" / f"{name}.yaml").read_text())
+    spec["notebook"] = str(NOTEBOOKS / Path(spec["notebook"]).name)
+    if "notebook" in spec.get("report", {}):
+        spec["report"]["notebook"] = str(NOTEBOOKS / Path(spec["report"]["notebook"]).name)
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({**spec, "profiles": {"tiny": {}}, **changes}, sort_keys=False))
+    return path
+
+
+@pytest.mark.slow
+def test_01_shows_the_data(tmp_path, photos):
+    path = tiny("data_loading", tmp_path, base={"dataset": str(photos), "size": 40, "batch_size": 2, "rates": [1.0]})
+    assert sweep.main([str(path), "--profile", "tiny", "--out", str(tmp_path)]) == 0
+    [record] = (tmp_path / "tiny").glob("data_loading/*/run.json")
+    assert "cut.jpg" in json.loads(record.read_text())["skipped"][0]
+    assert len(list(record.parent.glob("figures/*.png"))) == 6
+    assert "widget" not in (record.parent / "notebook.ipynb").read_text().lower().replace("ipywidgets", "")
+
+
+@pytest.mark.slow
+def test_03_trains_and_04_reads_the_runs(tmp_path, photos, capsys):
+    path = tiny("loss_ablation", tmp_path, base={"dataset": str(photos), **TINY}, grid={"rate": [1.0], "seed": [0]})
+    command = [str(path), "--profile", "tiny", "--out", str(tmp_path)]
+    assert sweep.main([*command, "--workers", "2"]) == 0
+    assert report.main(command) == 0
+
+    runs = sorted((tmp_path / "tiny" / "loss_ablation").glob("*/run.json"))
+    assert len(runs) == 5
+    record = json.loads(runs[0].read_text())
+    assert {row["method"] for row in record["rows"]} >= {"input", "restored", "median 3x3", "non-local means"}
+    assert [line for line in record["skipped"] if "cut.jpg" in line]
+    assert (runs[0].parent / "history.csv").read_text().splitlines()[0].startswith("step,generator")
+    assert (runs[0].parent / "checkpoints" / "best.safetensors").exists()
+
+    table = (tmp_path / "tiny" / "loss_ablation" / "table.md").read_text()
+    assert table.count("| L1 + MS-SSIM + cosine + adversarial |") == 2
+    assert "10 test" not in table and "steps of 2 crops of 32 px" in table
+
+    notebook = tmp_path / "tiny" / "04_loss_ablation" / "notebook.ipynb"
+    assert len(list(notebook.parent.glob("figures/*.png"))) == 5
+    written = notebook.stat().st_mtime_ns
+    assert report.main(command) == 0
+    assert notebook.stat().st_mtime_ns == written, "nothing changed, so 04 is not executed again"
+    assert sweep.main(command) == 0
+    assert "5 complete already" in capsys.readouterr().out
