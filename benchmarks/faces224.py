@@ -1,8 +1,8 @@
-"""Make the `faces224` data set from a folder of Labeled Faces in the Wild: `python benchmarks/faces224.py SOURCE TARGET`.
+"""Make the `faces224` data set: `python benchmarks/faces224.py SOURCE TARGET`.
 
-SOURCE holds one 250x250 JPEG per person. The central 112x112 pixels are resized to 224x224 (bicubic, 8 bits) and
-written as PNG to TARGET/test (the first 100 by name), TARGET/val (the next 100) and TARGET/train (the others). Keep
-TARGET outside the project: the pictures are for research only.
+SOURCE holds Labeled Faces in the Wild, one 250x250 JPEG per person. The central 112x112 pixels are resized to
+224x224 (bicubic, 8 bits) and written as PNG to TARGET/test (the first 100 by name), TARGET/val (the next 100) and
+TARGET/train (the others). Keep TARGET outside the project: the pictures are for research only.
 """
 
 import sys

@@ -67,16 +67,26 @@ def multi_scale(a, b, scales):
 
 @pytest.mark.parametrize(
     ("height", "width", "scales"),
-    [(176, 176, 5), (192, 256, 5), (181, 203, 5), (175, 200, 4), (44, 90, 3), (32, 32, 2), (23, 22, 2), (21, 60, 1)]
-    + [(11, 11, 1)],
+    [
+        (176, 176, 5),
+        (192, 256, 5),
+        (181, 203, 5),
+        (175, 200, 4),
+        (44, 90, 3),
+        (32, 32, 2),
+        (23, 22, 2),
+        (21, 60, 1),
+        (11, 11, 1),
+    ],
 )
 def test_ms_ssim_equals_scipy_at_every_number_of_scales(height, width, scales):
     a, b = picture_pair(height, width)
     expected = multi_scale(luma(a), luma(b), scales)
     assert 0.05 < expected < 0.95
     assert losses.ms_ssim(tensor(a), tensor(b)).item() == pytest.approx(1 - expected, abs=1e-9)
-    single = losses.ms_ssim(tensor(a).float(), tensor(b).float())
-    assert single.item() == pytest.approx(1 - expected, abs=1e-4)
+    single = losses.ms_ssim(tensor(a).float(), tensor(b).float()).item()
+    # flat areas lose digits in float32: mean of squares less square of mean; few positions average it out least
+    assert single == pytest.approx(1 - expected, abs=1e-4 if scales == 5 else 5e-4)
 
 
 def test_ms_ssim_equals_pytorch_msssim():
@@ -98,10 +108,10 @@ def test_one_scale_equals_scikit_image():
 
 
 def test_ms_ssim_of_a_batch_is_the_mean_of_its_pictures():
-    (a, b), c = picture_pair(30, 40), picture_pair(30, 40)[0][::-1]
-    single = [losses.ms_ssim(tensor(b), tensor(other)).item() for other in (a, c)]
-    assert single[0] != pytest.approx(single[1], abs=0.1)
-    assert losses.ms_ssim(tensor(b, b), tensor(a, c)).item() == pytest.approx(np.mean(single), abs=1e-12)
+    a, b = picture_pair(30, 40)
+    near, far = (losses.ms_ssim(tensor(b), tensor(other)).item() for other in (a, 1 - a))
+    assert far - near > 0.5
+    assert losses.ms_ssim(tensor(b, b), tensor(a, 1 - a)).item() == pytest.approx((near + far) / 2, abs=1e-12)
 
 
 def test_ms_ssim_judges_the_luma_of_bt601():
@@ -168,9 +178,16 @@ NOISE = random_pictures(1, 3, 32, 32).float()
 @pytest.mark.parametrize("loss", losses.RECONSTRUCTION.values(), ids=losses.RECONSTRUCTION)
 @pytest.mark.parametrize(
     ("prediction", "target"),
-    [(1 - NOISE, NOISE), (BLACK, BLACK), (WHITE, WHITE), (BLACK, WHITE), (WHITE, BLACK), (NOISE, WHITE / 2)]
-    + [(BLACK, NOISE), (NOISE, NOISE)],
-    ids=["negative", "black", "white", "black-white", "white-black", "noise-grey", "black-noise", "equal"],
+    [
+        pytest.param(1 - NOISE, NOISE, id="negative"),
+        pytest.param(NOISE, NOISE, id="equal"),
+        pytest.param(NOISE, WHITE / 2, id="noise-grey"),
+        pytest.param(BLACK, NOISE, id="black-noise"),
+        pytest.param(BLACK, BLACK, id="black"),
+        pytest.param(BLACK, WHITE, id="black-white"),
+        pytest.param(WHITE, BLACK, id="white-black"),
+        pytest.param(WHITE, WHITE, id="white"),
+    ],
 )
 def test_losses_and_gradients_stay_finite_and_bounded(loss, prediction, target):
     prediction = prediction.clone().requires_grad_()
@@ -178,7 +195,7 @@ def test_losses_and_gradients_stay_finite_and_bounded(loss, prediction, target):
     value.backward()
     assert -1e-6 <= value.item() <= 1
     assert prediction.grad.isfinite().all()
-    # the mean over pixels times the gradient of a pixel
+    # times the number of pixels: what one pixel pulls
     assert prediction.grad.abs().max() * 32 * 32 < 1000
 
 
