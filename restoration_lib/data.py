@@ -114,8 +114,9 @@ def load(paths: list[Path], size: int = 0, limit: int = 0) -> Pictures:
         try:
             array = np.asarray(_reduce(open_rgb(path), size))
         except ImageError as error:
-            warnings.warn(f"skipped: {error}", stacklevel=2)
-            pictures.skipped.append(str(error))
+            line = str(error).replace(str(path), path.name)  # records and notebooks are shared: no one's paths in them
+            warnings.warn(f"skipped: {line}", stacklevel=2)
+            pictures.skipped.append(line)
             continue
         pictures.names.append(path.name)
         pictures.arrays.append(array)

@@ -110,7 +110,7 @@ def test_one_scale_equals_scikit_image():
 def test_ms_ssim_of_a_batch_is_the_mean_of_its_pictures():
     a, b = picture_pair(30, 40)
     near, far = (losses.ms_ssim(tensor(b), tensor(other)).item() for other in (a, 1 - a))
-    assert far - near > 0.5
+    assert far - near > 0.3
     assert losses.ms_ssim(tensor(b, b), tensor(a, 1 - a)).item() == pytest.approx((near + far) / 2, abs=1e-12)
 
 

@@ -247,12 +247,7 @@ def test_an_unknown_set_is_named_with_the_accepted_ones(cache, pip):
 @pytest.fixture(scope="module")
 def real():
     """The real sample pictures, by set; the first time this downloads about 30 MB."""
-    try:
-        return samples.fetch()
-    except samples.SampleError as error:
-        if "cannot fetch" in str(error):
-            pytest.skip(str(error))
-        raise
+    return samples.fetch()
 
 
 def test_real_pictures_are_all_there_and_readable(real):

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 import yaml
 
-from restoration_lib import sweep
+from restoration_lib import grid, sweep
 
 PARAMETERS = """\
 rate = 0.5  # share of the pixels, 1 = all
@@ -214,7 +214,7 @@ def test_a_notebook_without_a_parameters_cell(tmp_path):
     path = tmp_path / "plain.ipynb"
     nbformat.write(nbformat.v4.new_notebook(), path)
     with pytest.raises(sweep.SweepError, match="0 cells tagged"):
-        sweep.parameters_cell(path)
+        grid.parameters_cell(path)
 
 
 def test_every_sweep_is_checked_before_the_first_run(write, run, tmp_path):
