@@ -1,13 +1,15 @@
-"""A sweep's YAML file: its runs, every parameter checked against the notebook before anything starts.
+"""The runs of a sweep: its YAML file, checked against the notebook before anything is run.
 
-notebook: ../03_name.ipynb                 # relative to this file
-base: {steps: 300}                         # parameters common to all runs
-cases: {plain: {}, strong: {weight: 2.0}}  # optional: named parameters that change together, over base
-case_parameter: variant                    # the notebook's parameter that receives the case's name
-grid: {rate: [1.0, 0.5], seed: [0, 1]}     # every combination, times the cases
-profiles: {quick: {}, full: {base: {steps: 20000}}}   # base, grid: merged key by key; cases: replaced
-publish: all                               # or "numbers": what `restoration_lib.report` copies
-report: {}                                 # optional: its tables, read by `restoration_lib.report`
+The YAML file:
+
+    notebook: ../03_name.ipynb                 # relative to this file
+    base: {steps: 300}                         # parameters common to all runs
+    cases: {plain: {}, strong: {weight: 2.0}}  # optional: named parameters that change together, over base
+    case_parameter: variant                    # the notebook's parameter that receives the case's name
+    grid: {rate: [1.0, 0.5], seed: [0, 1]}     # every combination, times the cases
+    profiles: {quick: {}, full: {base: {steps: 20000}}}   # base, grid: merged key by key; cases: replaced
+    publish: all                               # or "numbers": what `restoration_lib.report` copies
+    report: {}                                 # optional: its tables, read by `restoration_lib.report`
 """
 
 import ast
@@ -16,6 +18,7 @@ import hashlib
 import itertools
 import json
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,7 +150,6 @@ def _typed(key, value, literals, notebook):
 
 
 def read_yaml(yaml_path):
-    """The YAML file as a mapping of known keys; SweepError where it is not. The parameters are not checked here."""
     """A sweep as its YAML file has it, the profiles not merged; SweepError where a key is unknown or missing."""
     with _named(yaml_path):
         try:

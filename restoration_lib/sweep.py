@@ -2,7 +2,8 @@
 
 One folder a run, OUT/PROFILE/NAME/RUN/, with the executed notebook, its HTML and what the notebook wrote. A
 run works in the hidden `.partial-RUN` beside it and is renamed when complete, so a stopped sweep goes on
-where it stopped. The exit code is 1 when a run failed, 2 when the sweep could not start. `grid` describes the YAML file.
+where it stopped. The exit code is 1 when a run failed, 2 when the sweep could not start.
+`restoration_lib.grid` describes the YAML file.
 """
 
 import argparse

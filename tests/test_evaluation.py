@@ -198,6 +198,25 @@ def test_the_validator_takes_the_mean_over_pictures(pairs):
     assert abs(psnr_by_hand(*together) - figures["psnr"]) > 3, "pooled pixels would give nearly the same"
 
 
+def test_the_error_of_flat_pictures_is_that_of_the_lowest_class():
+    grey = np.full((12, 15, 3), 100, dtype=np.uint8)
+    rows = evaluation.error_by_detail(Brighter(5), [pair("a.png", grey + 10, grey), pair("b.png", grey - 2, grey)])
+    assert rows.to_dict("records") == [
+        {"method": "input", "detail": 0, "share": 1, "error": pytest.approx((10 + 2) / 2, abs=1e-3)},
+        {"method": "restored", "detail": 0, "share": 1, "error": pytest.approx((15 + 3) / 2, abs=1e-3)},
+    ]
+
+
+def test_the_classes_of_detail_cover_every_pixel_once(pairs):
+    rows = evaluation.error_by_detail(Brighter(20), pairs)
+    for name, levels in (("input", 0), ("restored", 20 / 255)):
+        part = rows[rows.method == name]
+        errors = [(one.input + levels - one.target).abs().mean(1).flatten() for one in pairs]
+        assert len(part) > 2
+        assert part.share.sum() == pytest.approx(1)
+        assert (part.share * part.error).sum() == pytest.approx(255 * torch.cat(errors).mean().item(), rel=1e-4)
+
+
 def test_baselines_have_a_row_for_each_picture(pairs):
     rows = evaluation.evaluate_baselines(pairs)
     names = ["median 3x3", "median 5x5", "non-local means"]

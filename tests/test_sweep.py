@@ -100,7 +100,7 @@ def folders(tmp_path, pattern="[!.]*"):
 def test_order_of_cases_and_grid(write):
     cases = {"L1 + adversarial": {"weight": 2}, "plain": {}}
     path = write(cases=cases, case_parameter="variant", grid={"rate": [1, 0.5], "seed": [0, 1]})
-    runs = sweep.load(path, "quick")
+    runs = grid.load(path, "quick")
     assert [(r.parameters["variant"], r.parameters["rate"], r.parameters["seed"]) for r in runs] == [
         (case, rate, seed) for case in cases for rate in (1.0, 0.5) for seed in (0, 1)
     ]
@@ -118,26 +118,26 @@ def test_profile_merges_base_and_grid_and_replaces_cases(write):
         case_parameter="variant",
         profiles={"quick": {}, "full": full},
     )
-    assert [r.parameters for r in sweep.load(path, "full")] == [
+    assert [r.parameters for r in grid.load(path, "full")] == [
         {"steps": 20000, "flip": False, "variant": "b", "rate": 0.5, "seed": seed} for seed in range(3)
     ]
-    assert [r.parameters["variant"] for r in sweep.load(path, "quick")] == ["a"]
+    assert [r.parameters["variant"] for r in grid.load(path, "quick")] == ["a"]
 
 
 def test_name_and_hash(write):
-    [run] = sweep.load(write(base={"steps": 7}, grid={"rate": [1]}), "quick")
+    [run] = grid.load(write(base={"steps": 7}, grid={"rate": [1]}), "quick")
     text = '{"notebook": "03_tiny", "parameters": {"rate": 1.0, "steps": 7}}'
     assert run.name == f"rate-1.0-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    [alone] = sweep.load(write(), "quick")
+    [alone] = grid.load(write(), "quick")
     assert alone.name.startswith("run-") and alone.notebook.name == "03_tiny.ipynb"
 
 
 def test_names_are_readable_and_short(write):
     path = write(cases={"../Ünder + " * 20: {}}, case_parameter="variant", grid={"rate": [-0.5, 1e-05]})
-    for run in sweep.load(path, "quick"):
+    for run in grid.load(path, "quick"):
         assert len(run.name) < 90 and set(run.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-_")
         assert run.name[0] not in ".-_"
-    negative, small = sweep.load(write(grid={"rate": [-0.5, 1e-05]}), "quick")
+    negative, small = grid.load(write(grid={"rate": [-0.5, 1e-05]}), "quick")
     assert negative.name.startswith("rate--0.5-") and small.name.startswith("rate-1e-05-")
 
 
@@ -182,7 +182,7 @@ def test_faults_are_named_on_one_line(write, run, tmp_path, spec, words):
 
 def test_lists_none_and_whole_numbers_are_accepted(write):
     base = {"sizes": [3], "limit": "x", "rate": 1, "flip": False}
-    [run] = sweep.load(write(base=base), "quick")
+    [run] = grid.load(write(base=base), "quick")
     assert run.parameters == base and type(run.parameters["rate"]) is float
 
 
@@ -206,14 +206,14 @@ def test_broken_yaml(run, tmp_path, text):
     ],
 )
 def test_parameters_cell_holds_literals_only(write, parameters, words):
-    with pytest.raises(sweep.SweepError, match=words):
-        sweep.load(write(parameters=parameters), "quick")
+    with pytest.raises(grid.SweepError, match=words):
+        grid.load(write(parameters=parameters), "quick")
 
 
 def test_a_notebook_without_a_parameters_cell(tmp_path):
     path = tmp_path / "plain.ipynb"
     nbformat.write(nbformat.v4.new_notebook(), path)
-    with pytest.raises(sweep.SweepError, match="0 cells tagged"):
+    with pytest.raises(grid.SweepError, match="0 cells tagged"):
         grid.parameters_cell(path)
 
 
@@ -270,7 +270,7 @@ def test_failed_fixed_complete_removed(write, run, tmp_path):
 
 def test_a_notebook_that_does_not_finish_its_run(write, run, tmp_path):
     path = write()
-    [planned] = sweep.load(path, "quick")
+    [planned] = grid.load(path, "quick")
     partial = tmp_path / "results" / "quick" / "tiny" / f".partial-{planned.name}"
     partial.mkdir(parents=True)
     (partial / "run.json").touch()  # of an earlier attempt: it must not count
