@@ -78,16 +78,24 @@ def paired_differences(
         for value, difference in (values[better] - values[other]).dropna().groupby(level=0, sort=False):
             pictures = difference.groupby("picture").mean()
             seeds = difference.groupby("seed").mean()
-            interval = bootstrap((pictures,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+            low, high = _interval(pictures)
             table[f"{better}  −  {other}", value] = {
                 "difference": pictures.mean(),
-                "low": interval.low,
-                "high": interval.high,
+                "low": low,
+                "high": high,
                 "seed_low": seeds.min(),
                 "seed_high": seeds.max(),
                 "pictures": len(pictures),
             }
     return pd.DataFrame.from_dict(table, orient="index")
+
+
+def _interval(values: pd.Series) -> tuple[float, float]:
+    """Bootstrap interval of the mean; (NaN, NaN) for a single value, which says nothing of others."""
+    if len(values) < 2:
+        return np.nan, np.nan
+    interval = bootstrap((values,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    return interval.low, interval.high
 
 
 def caption(records: list[dict]) -> str:

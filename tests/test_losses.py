@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.optimize
 import scipy.spatial.distance
 import scipy.special
 import skimage.data
@@ -197,6 +198,23 @@ def test_losses_and_gradients_stay_finite_and_bounded(loss, prediction, target):
     assert prediction.grad.isfinite().all()
     # times the number of pixels: what one pixel pulls
     assert prediction.grad.abs().max() * 32 * 32 < 1000
+
+
+def test_gradient_of_ms_ssim_is_bounded_where_a_scale_does_not_correlate():
+    a = picture_pair(22, 22)[0]
+
+    def correlation(share):
+        """Mean contrast and structure at full size between the picture and its mixture with its negative."""
+        one, other = luma(a), luma(share * a + (1 - share) * (1 - a))
+        variance = blur(one * one) - blur(one) ** 2 + blur(other * other) - blur(other) ** 2
+        return ((2 * (blur(one * other) - blur(one) * blur(other)) + 0.03**2) / (variance + 0.03**2)).mean()
+
+    share = scipy.optimize.brentq(correlation, 0, 1, xtol=1e-15)
+    for step in (0, 1e-12, 1e-9, 1e-7):  # next to 0, a power below 1 has no bound to its slope
+        mixed = tensor((share + step) * a + (1 - share - step) * (1 - a)).requires_grad_()
+        losses.ms_ssim(mixed, tensor(a)).backward()
+        assert mixed.grad.isfinite().all()
+        assert mixed.grad.abs().max() < 1e4
 
 
 def test_a_negative_correlation_is_the_largest_ms_ssim_loss():

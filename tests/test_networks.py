@@ -14,6 +14,11 @@ def seed():
     torch.manual_seed(0)
 
 
+def assert_close(found, expected, rtol=1e-5, atol=1e-5):
+    # numpy's: the first call of torch.testing.assert_close imports 500 modules, five seconds or more
+    np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), rtol=rtol, atol=atol)
+
+
 def last_convolution(generator):
     return [layer for layer in generator.trunk if isinstance(layer, nn.Conv2d)][-1]
 
@@ -67,7 +72,7 @@ def test_generators_start_near_the_input():
     pictures = torch.rand(1, 3, 32, 32)
     assert (ResidualFCN(16, 2)(pictures) - pictures).abs().mean() < 0.1
     weights = Picker(16, 2).weights(pictures)
-    torch.testing.assert_close(weights, torch.full_like(weights, 1 / 49), rtol=0.5, atol=0)
+    assert_close(weights, torch.full_like(weights, 1 / 49), rtol=0.5, atol=0)
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -83,7 +88,7 @@ def test_the_pictures_of_a_batch_do_not_touch_each_other(name):
     generator = build_generator(name, 8, 1)
     pictures = torch.rand(3, 3, 10, 12)
     alone = torch.cat([generator(picture[None]) for picture in pictures])
-    torch.testing.assert_close(generator(pictures), alone)
+    assert_close(generator(pictures), alone)
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -96,7 +101,7 @@ def test_an_even_shift_of_the_picture_shifts_the_result(name, down, right):
     moved = generator(scene[..., down : down + side, right : right + side])
     expected = whole[..., margin + down : side - margin, margin + right : side - margin]
     found = moved[..., margin : side - margin - down, margin : side - margin - right]
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert_close(found, expected)
 
 
 def test_fcn_adds_its_trunk_to_the_picture():
@@ -130,7 +135,7 @@ def test_picker_stays_within_the_colours_of_the_window():
         restored, weights = picker(pictures), picker.weights(pictures)
     assert weights.min() >= 0
     assert weights.max() > 0.5, "the weights are too even to tell"
-    torch.testing.assert_close(weights.sum(1), torch.ones(1, 11, 13))
+    assert_close(weights.sum(1), torch.ones(1, 11, 13))
     padded = np.pad(pictures[0].numpy(), ((0, 0), (2, 2), (2, 2)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), (1, 2))
     assert (restored[0].numpy() >= windows.min((3, 4)) - 1e-6).all()
@@ -250,5 +255,5 @@ def test_the_verdict_on_a_picture_does_not_depend_on_its_batch():
     discriminator = PatchGAN(4, 2)
     a, b = torch.rand(2, 4, 3, 32, 32)
     alone = torch.cat([discriminator(a[n : n + 1], b[n : n + 1]) for n in range(4)])
-    torch.testing.assert_close(discriminator(a, b), alone, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(discriminator.eval()(a, b), alone, rtol=1e-4, atol=1e-4)
+    assert_close(discriminator(a, b), alone, rtol=1e-4, atol=1e-4)
+    assert_close(discriminator.eval()(a, b), alone, rtol=1e-4, atol=1e-4)

@@ -44,6 +44,7 @@ def shuffled_batches(steps):
 def train(folder, workers=0, kill_at=0):
     """Train the restorer; with `kill_at`, end like a process killed in the middle of that step."""
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # of the workers
     torch.manual_seed(7)
     method = adversarial()
     batches = shuffled_batches(STEPS)
