@@ -29,7 +29,7 @@ def split_paths(dataset: str | Path) -> dict[str, list[Path]]:
     Args:
         dataset: "samples", "samples/photographs", "samples/paintings", or a folder. A folder with the subfolders
             train, val and test is taken as it is; any other is split by a stable hash of each file's name, so that
-            adding pictures moves none that were there.
+            a picture stays in its split when others are added (a few may move while the folder is small).
 
     Raises:
         ImageError: no such folder, no pictures in it, or too few to split.
@@ -37,8 +37,11 @@ def split_paths(dataset: str | Path) -> dict[str, list[Path]]:
     if str(dataset) in SAMPLES:
         return samples.split(SAMPLES[str(dataset)])
     folder = Path(dataset).expanduser()
-    if all((folder / name).is_dir() for name in SUBFOLDERS.values()):
+    there = [name for name in SUBFOLDERS.values() if (folder / name).is_dir()]
+    if len(there) == len(SUBFOLDERS):
         return {split: list_images(folder / name) for split, name in SUBFOLDERS.items()}
+    if there:  # to split across them would mix what was meant to be kept apart
+        raise ImageError(f"{folder}: has {' and '.join(there)}, but train, val and test are needed, or none of them")
     paths = list_images(folder)
     if len(paths) < 3:
         raise ImageError(
@@ -56,8 +59,9 @@ def hash_split(paths: list[Path]) -> dict[str, list[Path]]:
     """A tenth for the test, a tenth for the validation, by a hash of the file name; at least one picture each."""
     shares = {path: int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16) / 2**32 for path in paths}
     ranked = sorted(paths, key=lambda path: (shares[path], path))
-    tests = max(1, sum(share < TEST_SHARE for share in shares.values()))
-    validations = max(1, sum(share < TEST_SHARE + VALIDATION_SHARE for share in shares.values()) - tests)
+    below = [sum(share < bound for share in shares.values()) for bound in (TEST_SHARE, TEST_SHARE + VALIDATION_SHARE)]
+    tests = min(max(1, below[0]), len(paths) - 2)
+    validations = min(max(1, below[1] - tests), len(paths) - tests - 1)
     parts = {
         "train": ranked[tests + validations :],
         "validation": ranked[tests : tests + validations],
@@ -103,7 +107,7 @@ def load(paths: list[Path], size: int = 0, limit: int = 0) -> Pictures:
         limit: at most so many pictures; 0 takes all.
 
     Raises:
-        ImageError: not one picture could be read.
+        ImageError: no paths, or not one picture could be read.
         ValueError: a negative size or limit.
     """
     for name, value in {"size": size, "limit": limit}.items():
@@ -121,7 +125,8 @@ def load(paths: list[Path], size: int = 0, limit: int = 0) -> Pictures:
         pictures.names.append(path.name)
         pictures.arrays.append(array)
     if not pictures.arrays:
-        raise ImageError(f"{paths[0].parent}: none of the {len(pictures.skipped)} pictures can be read")
+        where = paths[0].parent if paths else "data.load"
+        raise ImageError(f"{where}: none of the {len(pictures.skipped)} pictures can be read")
     return pictures
 
 
@@ -163,6 +168,8 @@ class CropBatches(Dataset):
         return self.steps
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
+        if not 0 <= step < self.steps:
+            raise IndexError(f"step {step} of a training of {self.steps} steps")
         generator = generator_for("batch", self.seed, step)
         target = torch.stack([self._crop(index, generator) for index in self.indices(step)])
         return {"input": self.degrade(target, generator=generator), "target": target}

@@ -30,7 +30,8 @@ def ms_ssim(prediction: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: a side below 11 pixels, where not even one scale fits.
     """
-    return 1 - ms_ssim_index(grey(prediction), grey(target)).mean()
+    with torch.autocast(prediction.device.type, enabled=False):  # differences of squares do not survive bf16
+        return 1 - ms_ssim_index(grey(_wide(prediction)), grey(_wide(target))).mean()
 
 
 def ms_ssim_index(a: Tensor, b: Tensor) -> Tensor:
@@ -61,14 +62,16 @@ def _ssim_maps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     x = torch.arange(WINDOW, dtype=a.dtype, device=a.device) - WINDOW // 2
     kernel = torch.exp(-(x**2) / (2 * SIGMA**2))
     kernel = kernel / kernel.sum()
+    a, b = a - 0.5, b - 0.5  # around 0 the differences of squares below keep their digits
     stack = torch.cat([a, b, a * a, b * b, a * b], 1)
     rows = kernel.view(1, 1, -1, 1).expand(5, 1, -1, 1)
     blurred = F.conv2d(F.conv2d(stack, rows, groups=5), rows.transpose(2, 3), groups=5)
     mean_a, mean_b, aa, bb, ab = blurred.chunk(5, 1)
     c1, c2 = K1**2, K2**2
-    variance = aa - mean_a**2 + bb - mean_b**2
+    variance, covariance = aa - mean_a**2 + bb - mean_b**2, ab - mean_a * mean_b
+    mean_a, mean_b = mean_a + 0.5, mean_b + 0.5
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-    return luminance, (2 * (ab - mean_a * mean_b) + c2) / (variance + c2)
+    return luminance, (2 * covariance + c2) / (variance + c2)
 
 
 def grey(pictures: Tensor) -> Tensor:
@@ -79,8 +82,8 @@ def grey(pictures: Tensor) -> Tensor:
 def cosine(prediction: Tensor, target: Tensor, softening: float = 0.02) -> Tensor:
     """Mean of 1 - cosine of the angle between the RGB vectors of each pixel, in [0, 1].
 
-    `softening` is the length, in picture units, of a component that both vectors share: next to black, where the
-    angle means nothing and its gradient has no bound, the loss fades out.
+    `softening` is the length, in picture units, of a component that both vectors share: where both are dark, and
+    the angle means nothing, the loss fades out, and its gradient has a bound everywhere.
     """
     dot = (prediction * target).sum(1) + softening**2
     lengths = (prediction.square().sum(1) + softening**2) * (target.square().sum(1) + softening**2)
@@ -89,16 +92,17 @@ def cosine(prediction: Tensor, target: Tensor, softening: float = 0.02) -> Tenso
 
 def bce(logits: Tensor, target: Tensor | float) -> Tensor:
     """Binary cross-entropy of logits against 1 (real), 0 (fake) or a map between (Goodfellow et al. 2014)."""
-    return F.binary_cross_entropy_with_logits(logits.float(), _like(logits, target))
+    return F.binary_cross_entropy_with_logits(_wide(logits), _like(logits, target))
 
 
 def least_squares(logits: Tensor, target: Tensor | float) -> Tensor:
     """Mean squared difference to 1 (real), 0 (fake) or a map between (LSGAN, Mao et al. 2017, eq. 9)."""
-    return F.mse_loss(logits.float(), _like(logits, target))
+    return F.mse_loss(_wide(logits), _like(logits, target))
 
 
 def _like(logits: Tensor, target: Tensor | float) -> Tensor:
-    return target.float() if isinstance(target, Tensor) else torch.full_like(logits, target, dtype=torch.float32)
+    logits = _wide(logits)
+    return target.to(logits.dtype) if isinstance(target, Tensor) else torch.full_like(logits, target)
 
 
 RECONSTRUCTION: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1, "ms_ssim": ms_ssim, "cosine": cosine}
@@ -107,8 +111,7 @@ ADVERSARIAL: dict[str, Callable[[Tensor, Tensor | float], Tensor]] = {"bce": bce
 
 def weighted(weights: dict[str, float], prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
     """Weighted reconstruction terms by name; a term of weight 0 is left out and costs nothing."""
-    prediction, target = _wide(prediction), _wide(target)
-    return {name: w * RECONSTRUCTION[name](prediction, target) for name, w in weights.items() if w}
+    return {name: w * RECONSTRUCTION[name](_wide(prediction), _wide(target)) for name, w in weights.items() if w}
 
 
 def _wide(pictures: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Tables of finished sweeps: `python -m restoration_lib.report NAME.yaml … --profile quick [--publish]`.
 
-For each sweep with a `report:` section, OUT/PROFILE/NAME/ receives table.csv, table.md and, if the section names a
-notebook that reads the runs, that notebook, executed. With --publish the results are copied to OUT/published/PROFILE/
+For each sweep with a `report:` section, OUT/PROFILE/NAME/ receives table.csv, table.md (the tables of the section) and
+overview.md (all rows in one); if the section names a notebook that reads the runs, that is executed too.
+With --publish the results are copied to OUT/published/PROFILE/
 (no checkpoints; a sweep with `publish: numbers` without its pictures) and the README's block is written anew from all
 that is published. The section:
 
@@ -16,8 +17,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import pandas as pd
-
 from restoration_lib import runs, tables
 from restoration_lib.grid import Run, SweepError, read_yaml
 from restoration_lib.sweep import execute, is_complete
@@ -29,35 +28,32 @@ LIMIT = 15_000_000  # bytes that a published quick profile may hold: a clone sta
 
 
 def write_tables(sweep: Path, folder: Path) -> bool:
-    """Write table.csv and table.md of a sweep's finished runs; returns whether the numbers changed.
+    """Write the tables of a sweep's finished runs; returns whether the numbers changed.
 
     Raises:
         SweepError: no finished runs, or a `report:` section that does not fit them.
     """
     spec = read_yaml(sweep)
+    section, case = spec["report"], spec["case_parameter"]
     records = runs.load_all(folder)
     if not records:
         raise SweepError(f"{folder}: no finished runs; start `python -m restoration_lib.sweep {sweep.name}` first")
-    summary, sections = summarise(spec, records)
-    text = "\n\n".join(f"**{title}**\n\n{table}" for title, table in sections.items())
-    (folder / "table.md").write_text(f"{text}\n\n{tables.caption(records)}\n", encoding="utf-8")
+    [(column, labels)] = section["columns"].items()
+    rows = runs.rows(records)
+    if unknown := {name for cases in section["tables"].values() for name in cases} - set(rows[case]):
+        raise SweepError(f"{sweep}: report.tables: no finished run of {', '.join(sorted(unknown))}")
+    summary = tables.over_seeds(rows, case, column)
+    fixed = [row for row in FIXED_ROWS if row in summary.index.get_level_values(0)]
+    titled = [f"**{t}**\n\n{tables.markdown(summary, fixed + cases, labels)}" for t, cases in section["tables"].items()]
+    ending = f"\n\n{tables.caption(records)}\n"
+    (folder / "table.md").write_text("\n\n".join(titled) + ending, encoding="utf-8")
+    overview = tables.markdown(summary, fixed + list(spec["cases"]), labels)
+    (folder / "overview.md").write_text(overview + ending, encoding="utf-8")
     csv = summary.reset_index().to_csv(index=False, float_format="%.4f")
     target = folder / "table.csv"
     changed = not target.exists() or target.read_text(encoding="utf-8") != csv
     target.write_text(csv, encoding="utf-8")
     return changed
-
-
-def summarise(spec: dict, records: list[dict]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The numbers of a sweep over its seeds, and its Markdown tables by title."""
-    section, case = spec["report"], spec["case_parameter"]
-    [(column, labels)] = section["columns"].items()
-    rows = runs.rows(records)
-    if unknown := {c for cases in section["tables"].values() for c in cases} - set(rows[case]):
-        raise SweepError(f"report.tables: no finished run of {sorted(unknown)}")
-    summary = tables.over_seeds(rows, case, column)
-    fixed = [row for row in FIXED_ROWS if row in summary.index.get_level_values(0)]
-    return summary, {t: tables.markdown(summary, fixed + cases, labels) for t, cases in section["tables"].items()}
 
 
 def read_runs(sweep: Path, folder: Path, changed: bool) -> None:
@@ -99,12 +95,13 @@ def write_readme(published: Path, readme: Path) -> None:
 
 
 def readme_block(published: Path) -> str:
-    """All published tables, one after the other, each with a link to its folder."""
+    """All published overviews, one after the other, each with a link to its folder."""
     blocks = []
-    for path in sorted(published.glob("*/*/table.md"), key=lambda path: path.parts[-3:]):
+    for path in sorted(published.glob("*/*/overview.md"), key=lambda path: path.parts[-3:]):
         where = path.parent.relative_to(published.parent.parent).as_posix()
-        blocks.append(f"### [{path.parent.name}, {path.parent.parent.name} profile]({where})\n\n{path.read_text()}")
-    return "\n".join(blocks)
+        title = f"**[{path.parent.name}]({where}), {path.parent.parent.name} profile**"
+        blocks.append(f"{title}\n\n{path.read_text(encoding='utf-8')}")
+    return "\n".join(blocks).rstrip()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -256,7 +256,14 @@ def test_a_batch_is_a_pure_function_of_seed_and_step():
     backward = [other[step] for step in reversed(range(6))][::-1]
     assert all(map(same, forward, backward))
     assert not any(same(forward[0], batch) for batch in forward[1:])
-    assert not same(batches(pictures, seed=1)[0], forward[0])
+
+
+def test_the_seed_draws_order_crops_and_damage():
+    assert batches(mapped(50), seed=0).indices(0) != batches(mapped(50), seed=1).indices(0)
+    first, second = (batches(mapped(1), seed=seed)[0] for seed in (0, 1))
+    assert not torch.equal(first["target"], second["target"])
+    whole = [batches(mapped(1, 6, 6), batch_size=1, seed=seed)[0]["input"] for seed in (0, 1)]
+    assert not torch.equal(*whole)
 
 
 def test_the_number_of_steps_changes_no_batch():

@@ -29,10 +29,17 @@ STEPS, INTERVAL, LOG_EVERY = 24, 8, 3  # of the trainings that are killed
 
 def adversarial(**changes):
     """The smallest restorer with all that a checkpoint must hold: two networks, and draws for CutMix at each step."""
-    sizes = dict(channels=8, blocks=1, discriminator_features=4, discriminator_halvings=1, learning_rate=5e-3)
-    # least squares, so that nothing here hangs on the other loss
-    weights = dict(adversarial_weight=0.1, ms_ssim_weight=0.5, adversarial_loss="least_squares")
-    return AdversarialRestorer(**(dict(steps=STEPS, **sizes, **weights) | changes))
+    options = {
+        "steps": STEPS,
+        "channels": 8,
+        "blocks": 1,
+        "discriminator_features": 4,
+        "discriminator_halvings": 1,
+        "learning_rate": 5e-3,
+        "ms_ssim_weight": 0.5,
+        "adversarial_weight": 0.1,
+    }
+    return AdversarialRestorer(**(options | changes))
 
 
 def shuffled_batches(steps):
@@ -63,8 +70,7 @@ def train(folder, workers=0, kill_at=0):
         return {"psnr": -10 * float((method.restore(pair["input"]) - pair["target"]).square().mean().log10())}
 
     method.step = slow_step
-    options = dict(device="cpu", precision="fp32", workers=workers)
-    training.fit(method, batches, folder, validate, INTERVAL, LOG_EVERY, **options)
+    training.fit(method, batches, folder, validate, INTERVAL, LOG_EVERY, "cpu", "fp32", workers)
 
 
 def start(folder, workers=0, kill_at=0):

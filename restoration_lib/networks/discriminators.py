@@ -12,11 +12,13 @@ class PatchGAN(nn.Module):
 
     Args:
         features: channels of the first layer; doubled by each halving, up to eight times as many.
-        halvings: number of stride-2 convolutions.
+        halvings: number of stride-2 convolutions, 1 or more.
     """
 
     def __init__(self, features: int = 32, halvings: int = 2):
         super().__init__()
+        if halvings < 1:
+            raise ValueError(f"halvings: expected 1 or more, got {halvings}")
         layers: list[nn.Module] = [nn.Conv2d(6, features, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
         width = features
         for level in range(1, halvings + 1):

@@ -64,7 +64,8 @@ class Picker(nn.Module):
     """`picker`: chooses among the observed pixels of a window around each pixel.
 
     A kernel-prediction network (Bako et al. 2017, section 4): a softmax over `window` x `window` neighbours, the
-    output their weighted mean, so every colour comes from the picture. Softmax and sum run in float32: in
+    output their weighted mean, so every colour comes from the picture. Of the size of `fcn` within 5 % from 48 channels
+    on (6 blocks; 6 % at 32 channels). Softmax and sum run in float32: in
     bfloat16 the training diverges.
 
     Args:
