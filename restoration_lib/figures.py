@@ -111,9 +111,13 @@ def bars(table: pd.DataFrame, spread: pd.DataFrame, ylabel: str) -> Figure:
     width = 0.8 / len(table.columns)
     for k, column in enumerate(table):
         x = np.arange(len(table)) + (k - (len(table.columns) - 1) / 2) * width
-        axis.bar(x, table[column], width, yerr=spread[column].fillna(0), capsize=3, label=str(column))
-    low, high = np.nanmin(table), np.nanmax(table)
-    axis.set_ylim(low - 0.15 * (high - low), high + 0.1 * (high - low))
+        axis.bar(
+            x, table[column], width, yerr=spread[column].reindex(table.index).fillna(0), capsize=3, label=str(column)
+        )
+    whiskers = spread.reindex_like(table).fillna(0)
+    low, high = np.nanmin(table - whiskers), np.nanmax(table + whiskers)
+    margin = 0.1 * (high - low) or 1.0
+    axis.set_ylim(low - margin, high + margin)
     axis.set_xticks(range(len(table)), [str(name).replace(" + ", " +\n") for name in table.index], fontsize=8)
     axis.set_ylabel(ylabel)
     axis.legend(fontsize=8)

@@ -102,7 +102,7 @@ def least_squares(logits: Tensor, target: Tensor | float) -> Tensor:
 
 def _like(logits: Tensor, target: Tensor | float) -> Tensor:
     logits = _wide(logits)
-    return target.to(logits.dtype) if isinstance(target, Tensor) else torch.full_like(logits, target)
+    return target.to(logits.dtype).expand_as(logits) if isinstance(target, Tensor) else torch.full_like(logits, target)
 
 
 RECONSTRUCTION: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1, "ms_ssim": ms_ssim, "cosine": cosine}

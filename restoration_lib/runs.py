@@ -1,6 +1,7 @@
 """A run's folder: parameters, where they were run, history, one row per picture, figures."""
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -63,7 +64,7 @@ class Run:
         }
         if history is not None:
             _write(self.folder / HISTORY, history.to_csv(index=False, float_format="%.6g"))
-        _write(self.folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        _write(self.folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         return record
 
 
@@ -76,9 +77,10 @@ def start(run_folder: str, notebook: str, **parameters) -> Run:
         notebook: the notebook's name.
         parameters: every parameter of the notebook, as it is recorded.
     """
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     folder = Path(run_folder) if run_folder else SCRATCH / notebook / stamp
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)  # the record of an earlier run must not vouch for this one
     return Run(folder, notebook, parameters)
 
 
@@ -127,7 +129,13 @@ def load_all(folder: Path) -> list[dict]:
 
 def rows(records: list[dict]) -> pd.DataFrame:
     """All per-picture rows of several runs, each with its run's parameters beside it."""
-    frames = [pd.DataFrame(record["rows"]).assign(**_scalars(record["parameters"])) for record in records]
+    frames = []
+    for record in records:
+        frame = pd.DataFrame(record["rows"])
+        if "psnr" in frame:  # JSON has no infinity: null is the PSNR of a picture without any error
+            frame["psnr"] = frame["psnr"].astype(float).fillna(math.inf)
+        beside = {name: value for name, value in _scalars(record["parameters"]).items() if name not in frame}
+        frames.append(frame.assign(**beside))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 

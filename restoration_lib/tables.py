@@ -111,16 +111,16 @@ def caption(records: list[dict]) -> str:
             f"of {_list(p['crop'] for p in parameters)} px",
             f"seeds {_list(p['seed'] for p in parameters)} (± is the standard deviation over them)",
             "on " + _list(p["device"] for p in provenance),
-            f"{_list(round(p['seconds'] / 60, 1) for p in _extremes(provenance))} minutes a run",
+            f"{_span(record['training_seconds'] / 60 for record in records)} minutes of training a run",
             _list(p["date"][:10] for p in provenance),
             "commit " + _list(p["commit"] for p in provenance),
         ]
     )
 
 
-def _extremes(provenance: list[dict]) -> list[dict]:
-    ordered = sorted(provenance, key=lambda p: p["seconds"])
-    return [ordered[0], ordered[-1]]
+def _span(values) -> str:
+    ordered = sorted(values)
+    return f"{ordered[0]:.1f} to {ordered[-1]:.1f}"
 
 
 def _list(values) -> str:

@@ -51,6 +51,7 @@ def fit(
 
     Returns:
         A row every `log_every` steps: `step`, the mean of each term; in validation rows also `validation_<name>`.
+        Its `attrs["seconds"]` is the time of the training, validations and stopped earlier parts included.
 
     Raises:
         NonFiniteLoss: names the step and the term; the last good checkpoint stays.
@@ -62,7 +63,7 @@ def fit(
             raise ValueError(f"{name}: expected 1 or more, got {value}")
     folder.mkdir(parents=True, exist_ok=True)
     method.to(where).precision = pick_precision(precision, where)
-    start, history, best = _resume(method, folder / LAST, steps, where)
+    start, history, best, before = _resume(method, folder / LAST, steps, where)
     # a generator of its own: DataLoader would otherwise draw its seed from the global one, which the method uses
     loader = DataLoader(
         batches, batch_size=None, sampler=range(start, steps), num_workers=workers, generator=torch.Generator()
@@ -70,6 +71,7 @@ def fit(
     pending: list[dict[str, Tensor]] = []
     bar = tqdm(total=steps, initial=start, unit="step", disable=not _someone_watches(), mininterval=1, leave=False)
     begin = time.perf_counter()
+    seconds = before
     method.train()
     for step, batch in enumerate(loader, start=start + 1):
         pending.append(method.step({name: _move(value, where) for name, value in batch.items()}))
@@ -79,18 +81,21 @@ def fit(
             history.append({"step": step, **_mean(pending, step, folder)})
             pending.clear()
         if validating:
-            figures = validate(method)
+            figures = {name: float(value) for name, value in validate(method).items()}
             method.train()
             history[-1] |= {f"validation_{name}": value for name, value in figures.items()}
             score = next(iter(figures.values()))
             if score > best:
                 best = score
                 _save_networks(method, folder / BEST)
-            _save(method, folder / LAST, step, steps, history, best)
-            rate = (step - start) / (time.perf_counter() - begin)
+            seconds = before + time.perf_counter() - begin
+            _save(method, folder / LAST, step, steps, history, best, seconds)
+            rate = (step - start) / (seconds - before)
             bar.write(_line(step, steps, history[-1], rate), file=sys.stdout)
     bar.close()
-    return pd.DataFrame(history)
+    table = pd.DataFrame(history)
+    table.attrs["seconds"] = round(seconds, 1)
+    return table
 
 
 def load_best(method: Method, folder: str | Path) -> Method:
@@ -108,34 +113,35 @@ def _move(value: Tensor, device: torch.device) -> Tensor:
 
 def _mean(pending: list[dict[str, Tensor]], step: int, folder: Path) -> dict[str, float]:
     """Mean of each term over the pending steps. The values leave the device here, once, not at every step."""
-    means = {}
-    for name in pending[0]:
-        values = torch.stack([terms[name].float() for terms in pending]).tolist()
-        for back, value in enumerate(reversed(values)):
+    columns = {name: torch.stack([terms[name].float() for terms in pending]).tolist() for name in pending[0]}
+    for back, row in enumerate(zip(*columns.values(), strict=True), start=1 - len(pending)):
+        for name, value in zip(columns, row, strict=True):
             if not math.isfinite(value):
                 kept = f"the last good checkpoint is {LAST}" if (folder / LAST).exists() else "no checkpoint yet"
                 raise NonFiniteLoss(
-                    f"step {step - back}: {name} is {value}; {kept}. A lower learning rate or precision fp32 may help"
+                    f"step {step + back}: {name} is {value}; {kept}. A lower learning rate or precision fp32 may help"
                 )
-        means[name] = sum(values) / len(values)
-    return means
+    return {name: sum(values) / len(values) for name, values in columns.items()}
 
 
-def _resume(method: Method, path: Path, steps: int, device: torch.device) -> tuple[int, list[dict], float]:
-    """State of the last checkpoint: step, history, best score; or that of a training not begun."""
+def _resume(method: Method, path: Path, steps: int, device: torch.device) -> tuple[int, list[dict], float, float]:
+    """State of the last checkpoint: step, history, best score, seconds; or that of a training not begun."""
     if not path.exists():
-        return 0, [], -math.inf
+        return 0, [], -math.inf, 0.0
     state = torch.load(path, map_location=device, weights_only=True)
     if state["steps"] != steps:
         raise ValueError(f"{path} is of a training of {state['steps']} steps, not {steps}: remove it to start anew")
-    method.load_state_dict(state["method"])
+    try:
+        method.load_state_dict(state["method"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; remove it to start anew") from None
     torch.set_rng_state(state["generators"]["cpu"].cpu())
     if device.type == "cuda" and "cuda" in state["generators"]:
         torch.cuda.set_rng_state(state["generators"]["cuda"].cpu(), device)
-    return state["step"], state["history"], state["best"]
+    return state["step"], state["history"], state["best"], state["seconds"]
 
 
-def _save(method: Method, path: Path, step: int, steps: int, history: list[dict], best: float) -> None:
+def _save(method: Method, path: Path, step: int, steps: int, history: list[dict], best: float, seconds: float) -> None:
     generators = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_initialized():
         generators["cuda"] = torch.cuda.get_rng_state()
@@ -146,6 +152,7 @@ def _save(method: Method, path: Path, step: int, steps: int, history: list[dict]
         "generators": generators,
         "history": history,
         "best": best,
+        "seconds": seconds,
     }
     _replace(path, lambda temporary: torch.save(state, temporary))
 

@@ -9,7 +9,7 @@ import yaml
 from restoration_lib import report
 
 PARAMETERS = {"steps": 5, "batch_size": 2, "crop": 32}
-ORIGIN = {"date": "2026-01-02 03:04 UTC", "commit": "abc", "device": "a CPU", "seconds": 60.0}
+ORIGIN = {"date": "2026-01-02 03:04 UTC", "commit": "abc", "device": "a CPU"}
 
 
 def write_run(folder, variant, rate, seed, psnr):
@@ -26,6 +26,7 @@ def write_run(folder, variant, rate, seed, psnr):
         "parameters": {"variant": variant, "rate": rate, "seed": seed, **PARAMETERS},
         "provenance": ORIGIN,
         "dataset": "faces",
+        "training_seconds": 90.0,
         "pictures": {"train": 3, "test": 1},
         "rows": rows,
     }
@@ -64,7 +65,16 @@ def test_tables_hold_the_mean_of_the_seeds_and_say_what_was_run(project):
     text = (folder / "table.md").read_text()
     assert text.index("**First**") < text.index("| plain | 31.00 ± 1.41 |") < text.index("**Second**")
     assert text.count("| input | 20.00 |") == 2
-    for fact in ("data set faces", "3 training and 1 test", "5 steps", "seeds 0, 1", "a CPU", "2026-01-02", "abc"):
+    for fact in (
+        "data set faces",
+        "3 training and 1 test",
+        "5 steps",
+        "1.5 to 1.5 minutes",
+        "seeds 0, 1",
+        "a CPU",
+        "2026-01-02",
+        "abc",
+    ):
         assert fact in text
     overview = (folder / "overview.md").read_text()
     assert overview.index("| input |") < overview.index("| plain |") < overview.index("| strong |")

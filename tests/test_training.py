@@ -144,6 +144,7 @@ def test_training_killed_twice_ends_as_if_never_stopped(tmp_path, uninterrupted,
     assert_same_training(tmp_path, uninterrupted)
 
 
+@pytest.mark.slow
 def test_uninterrupted_training_is_worth_comparing(uninterrupted):
     last = read_last(uninterrupted)
     assert last["step"] == STEPS
