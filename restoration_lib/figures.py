@@ -109,12 +109,12 @@ def bars(table: pd.DataFrame, spread: pd.DataFrame, ylabel: str) -> Figure:
     """A group of bars for each row, a colour for each column, whiskers of ± spread; the axis need not start at 0."""
     figure, axis = plt.subplots(figsize=(10.4, 3.6), layout="constrained")
     width = 0.8 / len(table.columns)
+    whiskers = spread.reindex_like(table).fillna(0)
     for k, column in enumerate(table):
         x = np.arange(len(table)) + (k - (len(table.columns) - 1) / 2) * width
         axis.bar(
             x, table[column], width, yerr=spread[column].reindex(table.index).fillna(0), capsize=3, label=str(column)
         )
-    whiskers = spread.reindex_like(table).fillna(0)
     low, high = np.nanmin(table - whiskers), np.nanmax(table + whiskers)
     margin = 0.1 * (high - low) or 1.0
     axis.set_ylim(low - margin, high + margin)
