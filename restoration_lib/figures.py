@@ -15,6 +15,8 @@ from torch import Tensor
 
 from restoration_lib.images import to_uint8
 
+DPI = 72  # pictures of noise hardly compress: at 100, an executed notebook has twice the bytes
+
 
 def show(axis: Axes, picture: Tensor, title: str = "") -> None:
     """One picture without ticks."""
@@ -163,5 +165,6 @@ def error_maps(maps: dict[str, np.ndarray], top: float) -> Figure:
 
 def _done(figure: Figure) -> Figure:
     """Close the figure in pyplot, so that a notebook shows it once: as the value of its cell."""
+    figure.set_dpi(DPI)
     plt.close(figure)
     return figure

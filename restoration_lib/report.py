@@ -24,6 +24,8 @@ from restoration_lib.sweep import execute, is_complete
 README = runs.PROJECT / "README.md"
 BEGIN, END = "<!-- results: begin (written by restoration_lib.report) -->", "<!-- results: end -->"
 FIXED_ROWS = ("input", "median 3x3", "median 5x5", "non-local means")
+UNPUBLISHED = (runs.CHECKPOINTS, "notebook.html", "error.txt")
+PICTURES = ("notebook.ipynb", runs.FIGURES)
 LIMIT = 15_000_000  # bytes that a published quick profile may hold: a clone stays small
 
 
@@ -71,13 +73,21 @@ def read_runs(sweep: Path, folder: Path, changed: bool) -> None:
 
 
 def publish(sweep: Path, source: Path, target: Path) -> None:
-    """Copy a sweep's results for others to read; what was published of it before goes."""
+    """Copy a sweep's results for others to read; what was published of it before goes.
+
+    Runs of all seeds publish their numbers, those of the first seed their notebook and their pictures too.
+    """
     numbers_only = read_yaml(sweep).get("publish", "all") == "numbers"
-    left_out = [runs.CHECKPOINTS, ".*", "*.html", "error.txt"]
-    if numbers_only:
-        left_out += ["*.ipynb", runs.FIGURES]
+    records = runs.load_all(source)
+    first = min((record["parameters"].get("seed", 0) for record in records), default=0)
+    without = {r["folder"].name for r in records if numbers_only or r["parameters"].get("seed", 0) != first}
+
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        pictures = PICTURES if Path(folder).name in without else []
+        return [name for name in names if name in (*UNPUBLISHED, *pictures) or name.startswith(".")]
+
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*left_out))
+    shutil.copytree(source, target, ignore=left_out)
 
 
 def write_readme(published: Path, readme: Path) -> None:

@@ -37,7 +37,7 @@ class Run:
         """Write figures/`name`.png and hand the figure on, for the notebook to show."""
         folder = self.folder / FIGURES
         folder.mkdir(exist_ok=True)
-        figure.savefig(folder / f"{name}.png", dpi=80)
+        figure.savefig(folder / f"{name}.png")
         return figure
 
     def finish(

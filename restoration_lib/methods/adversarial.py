@@ -49,7 +49,7 @@ class AdversarialRestorer(Method):
         adversarial_loss: str = "bce",
         learning_rate: float = 1e-3,
         discriminator_learning_rate: float = 2e-4,
-        discriminator_features: int = 32,
+        discriminator_features: int = 16,
         discriminator_halvings: int = 2,
         mixed_pairs: Sequence[str] = MIXED_PAIRS,
         clip: float = 0.5,
@@ -107,14 +107,15 @@ class AdversarialRestorer(Method):
             pairs.append(("mismatched", truth.roll(1, dims=0), 0.0))
         if "cutmix" in self.mixed_pairs:
             mask = cutmix_mask(truth)
-            pairs.append(("cutmix", torch.where(mask, truth, restored.to(truth.dtype)), mask))
+            pairs.append(("cutmix", torch.where(mask, truth, restored), mask))
+        names, candidates, answers = zip(*pairs, strict=True)
+        with self.autocast(observed.device):  # all pairs at once: no statistics are shared between pictures
+            verdicts = discriminator(observed.repeat(len(pairs), 1, 1, 1), torch.cat(candidates)).chunk(len(pairs))
         terms = {}
-        with self.autocast(observed.device):
-            for name, candidate, answer in pairs:
-                verdict = discriminator(observed, candidate)
-                if isinstance(answer, Tensor):  # the share of truth in the area behind each logit
-                    answer = F.adaptive_avg_pool2d(answer.float(), verdict.shape[-2:])
-                terms[f"discriminator_{name}"] = self.adversarial_loss(verdict, answer)
+        for name, verdict, answer in zip(names, verdicts, answers, strict=True):
+            if isinstance(answer, Tensor):  # the share of truth in the area behind each logit
+                answer = F.adaptive_avg_pool2d(answer.float(), verdict.shape[-2:])
+            terms[f"discriminator_{name}"] = self.adversarial_loss(verdict, answer)
         total = terms["discriminator_real"] + sum(list(terms.values())[1:]) / (len(terms) - 1)
         norm = backward_and_step(total, discriminator, self.optimizers["discriminator"], self.clip)
         return {"discriminator": total, **terms, "discriminator_gradient": norm}

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class PatchGAN(nn.Module):
     """Patch discriminator conditioned on the input (Pix2Pix, Isola et al. 2017, section 3.2.2).
 
-    Each logit judges a patch: 16, 34 or 70 pixels wide with 1, 2 or 3 halvings. InstanceNorm, so that real and fake
-    pictures judged in separate batches see the same statistics rule.
+    Each logit judges a patch: 16, 34 or 70 pixels wide with 1, 2 or 3 halvings. InstanceNorm, so that the
+    verdict on a picture does not depend on which others are judged with it.
 
     Args:
         features: channels of the first layer; doubled by each halving, up to eight times as many.
