@@ -198,9 +198,17 @@ class Pair:
     target: Tensor
 
 
-def degraded_pairs(pictures: Pictures, degrade: Degrade, seed: int = 0) -> list[Pair]:
-    """Pairs for validation and test: the damage depends on `seed` and the file name alone, so all runs share it."""
-    return [
-        Pair(name, degrade(pictures[i][None], generator=generator_for("pair", seed, name)), pictures[i][None])
-        for i, name in enumerate(pictures.names)
-    ]
+def degraded_pairs(pictures: Pictures, degrade: Degrade, crop: int = 0, seed: int = 0) -> list[Pair]:
+    """Pairs for validation and test: the damage depends on `seed` and the file name alone, so all runs share it.
+
+    Args:
+        crop: of each picture, take the central `crop` x `crop` px, or what there is of them; 0 takes all.
+    """
+    if crop < 0:
+        raise ValueError(f"crop: expected 0 or more, got {crop}")
+    pairs = []
+    for name, array in zip(pictures.names, pictures.arrays, strict=True):
+        top, left = (max(0, side - crop) // 2 for side in array.shape[:2])
+        target = to_tensor(array[top : top + crop, left : left + crop] if crop else array)[None]
+        pairs.append(Pair(name, degrade(target, generator=generator_for("pair", seed, name)), target))
+    return pairs
