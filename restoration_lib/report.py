@@ -13,9 +13,14 @@ that is published. The section:
 """
 
 import argparse
+import base64
+import io
+import json
 import shutil
 import sys
 from pathlib import Path
+
+from PIL import Image
 
 from restoration_lib import runs, tables
 from restoration_lib.grid import Run, SweepError, read_yaml
@@ -75,7 +80,7 @@ def read_runs(sweep: Path, folder: Path, changed: bool) -> None:
 def publish(sweep: Path, source: Path, target: Path) -> None:
     """Copy a sweep's results for others to read; what was published of it before goes.
 
-    Runs of all seeds publish their numbers, those of the first seed their notebook and their pictures too.
+    Runs of all seeds publish their numbers, those of the first seed their notebook and their pictures too, as JPEG.
     """
     numbers_only = read_yaml(sweep).get("publish", "all") == "numbers"
     records = runs.load_all(source)
@@ -88,6 +93,22 @@ def publish(sweep: Path, source: Path, target: Path) -> None:
 
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target, ignore=left_out)
+    for path in target.rglob("*.png"):
+        path.with_suffix(".jpg").write_bytes(_jpeg(path.read_bytes()))
+        path.unlink()
+    for path in target.rglob("notebook.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        for output in (output for cell in notebook["cells"] for output in cell.get("outputs", [])):
+            if png := output.get("data", {}).pop("image/png", None):
+                output["data"]["image/jpeg"] = base64.b64encode(_jpeg(base64.b64decode(png))).decode()
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _jpeg(png: bytes) -> bytes:
+    """The same picture as JPEG: PNG hardly compresses shuffled pixels, and a clone should stay small."""
+    jpeg = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").save(jpeg, "JPEG", quality=90, subsampling=0)
+    return jpeg.getvalue()
 
 
 def write_readme(published: Path, readme: Path) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -59,3 +60,9 @@ def test_the_readme_shows_what_is_published():
 def test_no_file_of_the_library_is_long():
     for path in (PROJECT / "restoration_lib").rglob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 250, path.name
+
+
+def test_every_link_of_the_readme_leads_somewhere():
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    assert links and not [link for link in links if not (PROJECT / link).exists()]

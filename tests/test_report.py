@@ -1,14 +1,20 @@
 """Tables, publishing and the README's block, from run folders written by hand."""
 
+import base64
+import io
 import json
 
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 from restoration_lib import report
 
 PARAMETERS = {"steps": 5, "batch_size": 2, "crop": 32}
+PNG = base64.b64decode(  # one red pixel
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
 ORIGIN = {"date": "2026-01-02 03:04 UTC", "commit": "abc", "device": "a CPU"}
 
 
@@ -16,8 +22,11 @@ def write_run(folder, variant, rate, seed, psnr):
     run = folder / f"{variant}-{rate}-{seed}"
     (run / "checkpoints").mkdir(parents=True)
     (run / "figures").mkdir()
-    for name in ("checkpoints/last.pt", "figures/losses.png", "notebook.ipynb", "notebook.html"):
+    for name in ("checkpoints/last.pt", "notebook.html"):
         (run / name).write_text("x")
+    (run / "figures" / "losses.png").write_bytes(PNG)
+    shown = {"output_type": "display_data", "data": {"image/png": base64.b64encode(PNG).decode()}}
+    (run / "notebook.ipynb").write_text(json.dumps({"cells": [{"outputs": [shown]}, {}]}))
     rows = [
         {"picture": "p", "method": "input", "psnr": 20.0, "ssim": 0.5},
         {"picture": "p", "method": "restored", "psnr": psnr, "ssim": 0.9},
@@ -80,7 +89,11 @@ def test_publish_copies_what_is_to_be_read_and_renews_the_readme(project):
     published = project / "results" / "published" / "quick" / "losses"
     names = {path.relative_to(published).as_posix() for path in published.rglob("*") if path.is_file()}
     run = "plain-1.0-0"
-    assert {"table.md", f"{run}/run.json", f"{run}/notebook.ipynb", f"{run}/figures/losses.png"} <= names
+    assert {"table.md", f"{run}/run.json", f"{run}/notebook.ipynb", f"{run}/figures/losses.jpg"} <= names
+    assert {name for name in names if "-1/" in name} == {"plain-1.0-1/run.json", "strong-1.0-1/run.json"}
+    [output] = json.loads((published / run / "notebook.ipynb").read_text())["cells"][0]["outputs"]
+    red = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/jpeg"]))).getpixel((0, 0))
+    assert "image/png" not in output["data"] and red[0] > 240 and max(red[1:]) < 15
     assert not [name for name in names if "checkpoints" in name or name.endswith(".html") or "partial" in name]
     text = (project / "README.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
