@@ -107,7 +107,7 @@ def publish(sweep: Path, source: Path, target: Path) -> None:
 def _jpeg(png: bytes) -> bytes:
     """The same picture as JPEG: PNG hardly compresses shuffled pixels, and a clone should stay small."""
     jpeg = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").save(jpeg, "JPEG", quality=90, subsampling=0)
+    Image.open(io.BytesIO(png)).convert("RGB").save(jpeg, "JPEG", quality=85)
     return jpeg.getvalue()
 
 
