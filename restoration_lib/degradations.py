@@ -49,20 +49,21 @@ def draw_swaps(
     height: int, width: int, rate: float, window: int, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
     """Draw one raster scan: flat indices (S,) of the pixels that swap, in raster order, and of their partners."""
-    rows = _draw_axis(torch.arange(height)[:, None], height, window // 2, (height, width), generator)
-    columns = _draw_axis(torch.arange(width)[None, :], width, window // 2, (height, width), generator)
-    partner = (rows * width + columns).flatten()
-    swapped = torch.rand(height * width, generator=generator) < rate
-    pixel = swapped.nonzero().flatten()
-    return pixel, partner[pixel]
-
-
-def _draw_axis(position: Tensor, size: int, radius: int, shape: tuple[int, int], generator) -> Tensor:
-    """Uniform coordinates within `radius` of `position`, the window clipped to [0, size)."""
-    low = (position - radius).clamp(min=0)
-    high = (position + radius).clamp(max=size - 1)
     # float64: in float32, rounding could lift a draw just below 1 onto the next pixel
-    return low + (torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low + 1)).long()
+    down, across = torch.rand(2, height, width, generator=generator, dtype=torch.float64).numpy()
+    swapped = torch.rand(height * width, generator=generator).numpy() < rate
+    # NumPy: three times faster than torch on arrays as small as these
+    partner = _within(down.T, height, window // 2).T * width + _within(across, width, window // 2)
+    pixel = np.flatnonzero(swapped)
+    return torch.from_numpy(pixel), torch.from_numpy(partner.reshape(-1)[pixel])
+
+
+def _within(uniform: np.ndarray, size: int, radius: int) -> np.ndarray:
+    """Coordinates along the last axis within `radius` of each position, the window clipped to [0, size)."""
+    position = np.arange(size)
+    low = np.maximum(position - radius, 0)
+    high = np.minimum(position + radius, size - 1)
+    return low + (uniform * (high - low + 1)).astype(np.int64)
 
 
 def shuffle_order(count: int, pixel: Tensor, partner: Tensor) -> Tensor:
