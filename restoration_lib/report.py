@@ -1,10 +1,9 @@
 """Tables of finished sweeps: `python -m restoration_lib.report NAME.yaml … --profile quick [--publish]`.
 
 For each sweep with a `report:` section, OUT/PROFILE/NAME/ receives table.csv, table.md (the tables of the section) and
-overview.md (all rows in one); if the section names a notebook that reads the runs, that is executed too.
-With --publish the results are copied to OUT/published/PROFILE/
-(no checkpoints; a sweep with `publish: numbers` without its pictures) and the README's block is written anew from all
-that is published. The section:
+overview.md (all rows in one); if the section names a notebook that reads the runs, that is executed too. With --publish
+the results are copied to OUT/published/PROFILE/ (no checkpoints; a sweep with `publish: numbers` without its pictures)
+and the README's block is written anew from all that is published. The section:
 
     report:
       columns: {rate: {1.0: high, 0.5: low}}   # a parameter, and a label for each of its values
@@ -31,7 +30,7 @@ BEGIN, END = "<!-- results: begin (written by restoration_lib.report) -->", "<!-
 FIXED_ROWS = ("input", "median 3x3", "median 5x5", "non-local means")
 UNPUBLISHED = (runs.CHECKPOINTS, "notebook.html", "error.txt")
 PICTURES = ("notebook.ipynb", runs.FIGURES)
-LIMIT = 15_000_000  # bytes that a published quick profile may hold: a clone stays small
+LIMIT = 15_000_000  # bytes that a published profile may hold: a clone stays small
 
 
 def write_tables(sweep: Path, folder: Path) -> bool:
