@@ -65,7 +65,7 @@ def test_03_trains_and_04_reads_the_runs(tmp_path, photos, capsys):
 
     table = (tmp_path / "tiny" / "loss_ablation" / "table.md").read_text()
     assert table.count("| L1 + MS-SSIM + cosine + adversarial |") == 2
-    assert "10 test" not in table and "steps of 2 crops of 32 px" in table
+    assert "1 test pictures; 4 steps of 2 crops of 32 px; seeds 0 " in table
 
     notebook = tmp_path / "tiny" / "04_loss_ablation" / "notebook.ipynb"
     assert len(list(notebook.parent.glob("figures/*.png"))) == 5
