@@ -65,8 +65,7 @@ class Picker(nn.Module):
 
     A kernel-prediction network (Bako et al. 2017, section 4): a softmax over `window` x `window` neighbours, the
     output their weighted mean, so every colour comes from the picture. Of the size of `fcn` within 5 % from 48 channels
-    on (6 blocks; 6 % at 32 channels). Softmax and sum run in float32: in
-    bfloat16 the training diverges.
+    on (6 blocks; 6 % at 32 channels). Softmax and sum run in float32, whatever autocast says.
 
     Args:
         channels: width of the trunk.
