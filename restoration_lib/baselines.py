@@ -1,6 +1,7 @@
-"""Classical restoration of shuffled pixels, by scikit-image: what a network must beat. 8-bit RGB (H, W, 3)."""
+"""Classical restoration, by scikit-image: what a network must beat. 8-bit RGB (H, W, 3)."""
 
 import numpy as np
+from skimage.exposure import rescale_intensity
 from skimage.filters import median
 from skimage.restoration import denoise_nl_means
 
@@ -17,8 +18,21 @@ def non_local_means(picture: np.ndarray) -> np.ndarray:
     return (restored.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-BASELINES = {
+def stretch(picture: np.ndarray) -> np.ndarray:
+    """Histogram stretch: each channel by itself, its 0.1 and 99.9 percentiles to black and white."""
+    channels = [rescale_intensity(c, in_range=tuple(np.percentile(c, (0.1, 99.9)))) for c in np.moveaxis(picture, 2, 0)]
+    return np.stack(channels, 2)
+
+
+SHUFFLE_BASELINES = {
     "median 3x3": lambda picture: median_filter(picture, 3),
     "median 5x5": lambda picture: median_filter(picture, 5),
     "non-local means": non_local_means,
 }
+"""For shuffled pixels."""
+
+AGEING_BASELINES = {
+    "stretch": stretch,
+    "stretch + median 3x3": lambda picture: median_filter(stretch(picture), 3),
+}
+"""For aged photographs."""

@@ -157,7 +157,7 @@ class CropBatches(Dataset):
         ImageError: a picture is smaller than the crop.
     """
 
-    def __init__(self, pictures: Pictures, degrade: Degrade, crop: int, batch_size: int, steps: int, seed: int):
+    def __init__(self, pictures: Pictures, degrade: Degrade, crop: int, batch_size: int, steps: int, seed: int | str):
         for name, value in {"crop": crop, "batch_size": batch_size}.items():
             if value < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {value}")
@@ -198,11 +198,12 @@ class Pair:
     target: Tensor
 
 
-def degraded_pairs(pictures: Pictures, degrade: Degrade, crop: int = 0, seed: int = 0) -> list[Pair]:
+def degraded_pairs(pictures: Pictures, degrade: Degrade, crop: int = 0, seed: int = 0, draws: int = 1) -> list[Pair]:
     """Pairs for validation and test: the damage depends on `seed` and the file name alone, so all runs share it.
 
     Args:
         crop: of each picture, take the central `crop` x `crop` px, or what there is of them; 0 takes all.
+        draws: how many times each picture is degraded, each time anew; from the second on, names end in " (2)", …
     """
     if crop < 0:
         raise ValueError(f"crop: expected 0 or more, got {crop}")
@@ -210,5 +211,7 @@ def degraded_pairs(pictures: Pictures, degrade: Degrade, crop: int = 0, seed: in
     for name, array in zip(pictures.names, pictures.arrays, strict=True):
         top, left = (max(0, side - crop) // 2 for side in array.shape[:2])
         target = to_tensor(array[top : top + crop, left : left + crop] if crop else array)[None]
-        pairs.append(Pair(name, degrade(target, generator=generator_for("pair", seed, name)), target))
+        for draw in range(1, draws + 1):
+            named = name if draw == 1 else f"{name} ({draw})"
+            pairs.append(Pair(named, degrade(target, generator=generator_for("pair", seed, named)), target))
     return pairs

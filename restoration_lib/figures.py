@@ -14,13 +14,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from restoration_lib.images import to_uint8
+from restoration_lib.tables import METRICS
 
 DPI = 72  # pictures of noise hardly compress: at 100, an executed notebook has twice the bytes
 
 
 def show(axis: Axes, picture: Tensor, title: str = "") -> None:
     """One picture without ticks."""
-    axis.imshow(to_uint8(picture.reshape(picture.shape[-3:])), interpolation="nearest")
+    pixels = to_uint8(picture.reshape(picture.shape[-3:]))
+    axis.imshow(pixels, interpolation="nearest" if max(pixels.shape) <= 640 else "auto")  # "auto" reduces without aliases
     axis.set_title(title, fontsize=9)
     axis.set_axis_off()
 
@@ -40,6 +42,18 @@ def grid(rows: Sequence[Sequence[Tensor]], columns: Sequence[str] = (), labels: 
         if labels:
             axes[y][0].text(-0.04, 0.5, labels[y], rotation=90, ha="right", va="center", fontsize=9,
                             transform=axes[y][0].transAxes)  # fmt: skip
+    return _done(figure)
+
+
+def captioned(pictures: Sequence[Tensor], titles: Sequence[str], width: int, side: float = 1.9) -> Figure:
+    """Pictures with a title each, `width` in a row; `side` inches a picture."""
+    rows = -(-len(pictures) // width)
+    figure, axes = plt.subplots(rows, width, figsize=(side * width, (side + 0.2) * rows), squeeze=False,
+                                layout="constrained")  # fmt: skip
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
+        show(axis, picture, title)
     return _done(figure)
 
 
@@ -93,17 +107,17 @@ def losses(history: pd.DataFrame) -> Figure:
     return _done(figure)
 
 
-def validation(histories: dict[str, pd.DataFrame]) -> Figure:
-    """PSNR and SSIM on the validation pictures over the steps, a line for each history."""
-    figure, axes = plt.subplots(1, 2, figsize=(10.4, 3), layout="constrained")
-    for axis, name, label in zip(axes, ("psnr", "ssim"), ("PSNR (dB)", "SSIM"), strict=True):
+def validation(histories: dict[str, pd.DataFrame], names: Sequence[str] = ("psnr", "ssim")) -> Figure:
+    """The named figures on the validation pictures over the steps, a line for each history."""
+    figure, axes = plt.subplots(1, len(names), figsize=(5.2 * len(names), 3), squeeze=False, layout="constrained")
+    for axis, name in zip(axes[0], names, strict=True):
         for title, history in histories.items():
             points = history.dropna(subset=f"validation_{name}")
             axis.plot(points["step"], points[f"validation_{name}"], marker=".", label=title)
         axis.set_xlabel("step")
-        axis.set_ylabel(f"validation {label}")
+        axis.set_ylabel(f"validation {METRICS[name][0]}")
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8)
+    axes[0][0].legend(fontsize=8)
     return _done(figure)
 
 

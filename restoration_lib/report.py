@@ -7,6 +7,7 @@ and the README's block is written anew from all that is published. The section:
 
     report:
       columns: {rate: {1.0: high, 0.5: low}}   # a parameter, and a label for each of its values
+      metrics: [psnr, ssim]                    # optional: which of the rows' figures, of `tables.METRICS`
       tables: {Title: [case, case]}            # rows, after the degraded input and the classical filters
       notebook: ../04_loss_ablation.ipynb      # optional; its parameters are `runs_folder` and `run_folder`
 """
@@ -22,12 +23,13 @@ from pathlib import Path
 from PIL import Image
 
 from restoration_lib import runs, tables
+from restoration_lib.baselines import AGEING_BASELINES, SHUFFLE_BASELINES
 from restoration_lib.grid import Run, SweepError, read_yaml
 from restoration_lib.sweep import execute, is_complete
 
 README = runs.PROJECT / "README.md"
 BEGIN, END = "<!-- results: begin (written by restoration_lib.report) -->", "<!-- results: end -->"
-FIXED_ROWS = ("input", "median 3x3", "median 5x5", "non-local means")
+FIXED_ROWS = ("input", *SHUFFLE_BASELINES, *AGEING_BASELINES)
 UNPUBLISHED = (runs.CHECKPOINTS, "notebook.html", "error.txt")
 PICTURES = ("notebook.ipynb", runs.FIGURES)
 LIMIT = 15_000_000  # bytes that a published profile may hold: a clone stays small
@@ -48,12 +50,18 @@ def write_tables(sweep: Path, folder: Path) -> bool:
     rows = runs.rows(records)
     if unknown := {name for cases in section["tables"].values() for name in cases} - set(rows[case]):
         raise SweepError(f"{sweep}: report.tables: no finished run of {', '.join(sorted(unknown))}")
+    metrics = section.get("metrics", ["psnr", "ssim"])
+    if unknown := [name for name in metrics if name not in tables.METRICS or name not in rows]:
+        raise SweepError(f"{sweep}: report.metrics: the runs did not measure {', '.join(map(str, unknown))}")
     summary = tables.over_seeds(rows, case, column)
     fixed = [row for row in FIXED_ROWS if row in summary.index.get_level_values(0)]
-    titled = [f"**{t}**\n\n{tables.markdown(summary, fixed + cases, labels)}" for t, cases in section["tables"].items()]
+    titled = [
+        f"**{title}**\n\n{tables.markdown(summary, fixed + cases, labels, metrics)}"
+        for title, cases in section["tables"].items()
+    ]
     ending = f"\n\n{tables.caption(records)}\n"
     (folder / "table.md").write_text("\n\n".join(titled) + ending, encoding="utf-8")
-    overview = tables.markdown(summary, fixed + list(spec["cases"]), labels)
+    overview = tables.markdown(summary, fixed + list(spec["cases"]), labels, metrics)
     (folder / "overview.md").write_text(overview + ending, encoding="utf-8")
     csv = summary.reset_index().to_csv(index=False, float_format="%.4f")
     target = folder / "table.csv"

@@ -132,8 +132,9 @@ def rows(records: list[dict]) -> pd.DataFrame:
     frames = []
     for record in records:
         frame = pd.DataFrame(record["rows"])
-        if "psnr" in frame:  # JSON has no infinity: null is the PSNR of a picture without any error
-            frame["psnr"] = frame["psnr"].astype(float).fillna(math.inf)
+        for name in {"psnr", "round_trip", "identity"}.intersection(frame):
+            # JSON has no infinity: null is the PSNR of a picture without any error
+            frame[name] = frame[name].astype(float).fillna(math.inf)
         beside = {name: value for name, value in _scalars(record["parameters"]).items() if name not in frame}
         frames.append(frame.assign(**beside))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

@@ -127,6 +127,11 @@ def split(which: str) -> dict[str, list[Path]]:
     return {part: sorted(pictures, key=lambda path: path.name) for part, pictures in parts.items()}
 
 
+def vintage() -> list[Path]:
+    """The old photographs among the samples, all of them test pictures. Raises SampleError as `fetch` does."""
+    return [path for path in fetch()["photographs"] if "vintage" in path.name]
+
+
 def table() -> pd.DataFrame:
     """A row per source: set, pictures, package, version, origin, licence, and its pictures in each part."""
     parts = {part: set(pictures) for part, pictures in split("all").items()}

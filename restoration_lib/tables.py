@@ -1,10 +1,20 @@
 """Numbers of finished runs, brought together: means and spreads over seeds, paired differences."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
+METRICS = {  # heading and decimals
+    "psnr": ("PSNR (dB)", 2),
+    "ssim": ("SSIM", 4),
+    "ciede2000": ("CIEDE2000", 2),
+    "checkerboard": ("checkerboard (dB)", 1),
+    "round_trip": ("round trip (dB)", 2),
+    "identity": ("identity (dB)", 2),
+    "colour_shift": ("colour shift (CIEDE2000)", 2),
+}
 RESTORED = "restored"
 
 
@@ -18,19 +28,21 @@ def over_seeds(rows: pd.DataFrame, case: str, column: str) -> pd.DataFrame:
         column: the parameter that makes the columns.
 
     Returns:
-        Index (row, column value); columns `<metric>_mean`, `<metric>_std` (NaN for a single seed), `seeds`, `pictures`.
+        Index (row, column value); columns `<metric>_mean`, `<metric>_std` (NaN for a single seed) of each metric that
+        the rows have, `seeds`, `pictures`.
     """
+    metrics = [metric for metric in METRICS if metric in rows]
     named = rows.assign(row=rows[case].where(rows["method"] == RESTORED, rows["method"]))
     # the input is measured by every run, always on the same pixels: once is enough
     named = named.drop_duplicates(["row", column, "seed", "picture"])
-    runs = named.groupby(["row", column, "seed"])[list(METRICS)].mean()
+    runs = named.groupby(["row", column, "seed"])[metrics].mean()
     groups = runs.groupby(["row", column])
     table = groups.agg(["mean", "std"])
     table.columns = [f"{metric}_{figure}" for metric, figure in table.columns]
     table["seeds"] = groups.size()
     table["pictures"] = named.groupby(["row", column])["picture"].nunique()
     fixed = ~table.index.get_level_values("row").isin(rows[case].unique())
-    table.loc[fixed, [f"{metric}_std" for metric in METRICS]] = np.nan  # no seed enters
+    table.loc[fixed, [f"{metric}_std" for metric in metrics]] = np.nan  # no seed enters
     return table
 
 
@@ -40,12 +52,12 @@ def layout(summary: pd.DataFrame, rows: list[str], columns: dict, metric: str, f
     return matrix.reindex(index=rows, columns=list(columns)).rename(columns=columns)
 
 
-def markdown(summary: pd.DataFrame, rows: list[str], columns: dict) -> str:
-    """A Markdown table: a line for each row, PSNR and SSIM of each column as mean ± spread."""
-    heads = [f"{name}, {label}" for label in columns.values() for name in METRICS.values()]
+def markdown(summary: pd.DataFrame, rows: list[str], columns: dict, metrics: Sequence[str] = ("psnr", "ssim")) -> str:
+    """A Markdown table: a line for each row, the metrics of each column as mean ± spread."""
+    heads = [f"{METRICS[metric][0]}, {label}" for label in columns.values() for metric in metrics]
     lines = [f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
     for row in rows:
-        cells = [_cell(summary, (row, value), metric) for value in columns for metric in METRICS]
+        cells = [_cell(summary, (row, value), metric) for value in columns for metric in metrics]
         lines.append(f"| {row} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -53,7 +65,7 @@ def markdown(summary: pd.DataFrame, rows: list[str], columns: dict) -> str:
 def _cell(summary: pd.DataFrame, key: tuple, metric: str) -> str:
     if key not in summary.index:
         return "–"
-    digits = 2 if metric == "psnr" else 4
+    digits = METRICS[metric][1]
     mean, spread = summary.loc[key, [f"{metric}_mean", f"{metric}_std"]]
     return f"{mean:.{digits}f}" + ("" if np.isnan(spread) else f" ± {spread:.{digits}f}")
 

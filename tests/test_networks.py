@@ -227,7 +227,7 @@ def test_a_logit_judges_a_patch_of_this_width(halvings, patch, given):
     discriminator = without_norms(PatchGAN(4, halvings)).double()
     pictures = {name: torch.rand(1, 3, 128, 144, dtype=torch.float64) for name in ("observed", "candidate")}
     pictures[given].requires_grad_()
-    logits = discriminator(**pictures)
+    logits = discriminator(*pictures.values())
     logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
     touched = (pictures[given].grad != 0).any(1)[0]
     for axis in (0, 1):

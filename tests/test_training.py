@@ -22,7 +22,7 @@ from torch import nn
 from restoration_lib import data, training
 from restoration_lib.degradations import pixel_shuffle
 from restoration_lib.methods.adversarial import AdversarialRestorer
-from restoration_lib.methods.base import Method, backward_and_step, warmup_cosine
+from restoration_lib.methods.base import Method, warmup_cosine
 
 STEPS, INTERVAL, LOG_EVERY = 24, 8, 3  # of the trainings that are killed
 
@@ -321,12 +321,12 @@ def test_gradient_that_is_not_a_number_under_a_finite_loss_is_found(tmp_path):
     class Root(Method):
         def __init__(self):
             super().__init__()
-            self.add("count", nn.Linear(1, 1, bias=False), 0.1, (0.9, 0.99), 10)
+            self.add("count", nn.Linear(1, 1, bias=False), 0.1, (0.9, 0.99), warmup_cosine(10))
             nn.init.zeros_(self.networks["count"].weight)
 
         def step(self, batch):
             loss = self.networks["count"].weight.square().sum().sqrt()  # 0, with the gradient 0/0
-            norm = backward_and_step(loss, self.networks["count"], self.optimizers["count"], 0.5)
+            norm = self.update(loss, "count", clip=0.5)
             return {"generator": loss.detach(), "generator_gradient": norm}
 
     with pytest.raises(training.NonFiniteLoss, match="step 1: generator_gradient is nan"):
@@ -387,7 +387,7 @@ def rates(steps, warmup):
 def test_learning_rate_warms_up_and_then_falls_as_half_a_cosine(steps, warmup):
     weight = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.Adam([weight], lr=0.02)
-    scheduler, used = warmup_cosine(optimizer, steps), []
+    scheduler, used = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(steps)), []
     for _ in range(steps):
         used.append(optimizer.param_groups[0]["lr"])
         optimizer.step()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restoration_lib import losses
-from restoration_lib.methods.base import Method, backward_and_step
+from restoration_lib.methods.base import Method, warmup_cosine
 from restoration_lib.networks.discriminators import PatchGAN
 from restoration_lib.networks.generators import build_generator
 
@@ -70,10 +70,13 @@ class AdversarialRestorer(Method):
             raise ValueError(f"mixed_pairs: expected any of {', '.join(MIXED_PAIRS)}, got {sorted(unknown)}")
         self.mixed_pairs, self.clip = tuple(mixed_pairs), clip
 
-        self.add("generator", build_generator(generator, channels, blocks), learning_rate, (0.9, 0.99), steps)
+        self.add(
+            "generator", build_generator(generator, channels, blocks), learning_rate, (0.9, 0.99), warmup_cosine(steps)
+        )
         if adversarial_weight:
             discriminator = PatchGAN(discriminator_features, discriminator_halvings)
-            self.add("discriminator", discriminator, discriminator_learning_rate, (0.5, 0.999), steps)
+            schedule = warmup_cosine(steps)
+            self.add("discriminator", discriminator, discriminator_learning_rate, (0.5, 0.999), schedule)
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         observed, truth = batch["input"], batch["target"]
@@ -95,7 +98,7 @@ class AdversarialRestorer(Method):
             terms["adversarial"] = self.adversarial_weight * self.adversarial_loss(verdict, 1.0)
             discriminator.requires_grad_(True)
         total = sum(terms.values())
-        norm = backward_and_step(total, self.networks["generator"], self.optimizers["generator"], self.clip)
+        norm = self.update(total, "generator", clip=self.clip)
         return {"generator": total, **terms, "generator_gradient": norm}
 
     def _discriminator_step(self, observed: Tensor, truth: Tensor, restored: Tensor) -> dict[str, Tensor]:
@@ -117,7 +120,7 @@ class AdversarialRestorer(Method):
                 answer = F.adaptive_avg_pool2d(answer.float(), verdict.shape[-2:])
             terms[f"discriminator_{name}"] = self.adversarial_loss(verdict, answer)
         total = terms["discriminator_real"] + sum(list(terms.values())[1:]) / (len(terms) - 1)
-        norm = backward_and_step(total, discriminator, self.optimizers["discriminator"], self.clip)
+        norm = self.update(total, "discriminator", clip=self.clip)
         return {"discriminator": total, **terms, "discriminator_gradient": norm}
 
     @torch.no_grad()

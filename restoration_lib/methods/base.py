@@ -1,11 +1,14 @@
 """What every method has: networks, optimisers and schedulers by name, and one state for the checkpoint."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from restoration_lib.devices import autocast
+
+Schedule = Callable[[int], float]  # step to factor of the learning rate
 
 
 class Method:
@@ -14,6 +17,7 @@ class Method:
     Attributes:
         networks: modules by name.
         optimizers, schedulers: of the networks, by name; a scheduler steps once a training step.
+        parts: whatever else a method must take up again after a stop, by name, each with a state_dict of its own.
         precision: "fp32" or "bf16", the autocast of the forward passes; `training.fit` sets it.
     """
 
@@ -21,13 +25,27 @@ class Method:
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.schedulers: dict[str, torch.optim.lr_scheduler.LRScheduler] = {}
+        self.parts: dict[str, object] = {}
         self.precision = "fp32"
 
-    def add(self, name: str, network: nn.Module, learning_rate: float, betas: tuple[float, float], steps: int) -> None:
-        """Take a network in, with Adam and a learning rate that ends after `steps`."""
+    def add(
+        self, name: str, network: nn.Module, learning_rate: float, betas: tuple[float, float], schedule: Schedule
+    ) -> None:
+        """Take a network in, with Adam and a learning rate times `schedule(step)`."""
         self.networks[name] = network
         self.optimizers[name] = torch.optim.Adam(network.parameters(), learning_rate, betas)
-        self.schedulers[name] = warmup_cosine(self.optimizers[name], steps)
+        self.schedulers[name] = torch.optim.lr_scheduler.LambdaLR(self.optimizers[name], schedule)
+
+    def update(self, loss: Tensor, *names: str, clip: float = math.inf) -> Tensor:
+        """One optimiser step of these networks on `loss`, the gradient's norm clipped; returns the norm before that."""
+        parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
+        for name in names:
+            self.optimizers[name].zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(parameters, clip)
+        for name in names:
+            self.optimizers[name].step()
+        return norm
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Train on one batch; every loss term and gradient norm by name, as detached scalar tensors."""
@@ -51,7 +69,7 @@ class Method:
         return autocast(device, self.precision)
 
     def _parts(self) -> Iterator[tuple[str, object]]:
-        for kind in ("networks", "optimizers", "schedulers"):
+        for kind in ("networks", "optimizers", "schedulers", "parts"):
             for name, part in getattr(self, kind).items():
                 yield f"{kind}.{name}", part
 
@@ -73,23 +91,19 @@ class Method:
                 raise ValueError(f"{name}: the state belongs to a network of another size ({error})") from None
 
 
-def warmup_cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int = 100):
-    """Learning rate up linearly over `warmup` steps (a tenth of short runs), then down a half cosine to zero."""
+def warmup_cosine(steps: int, warmup: int = 100) -> Schedule:
+    """Up linearly over `warmup` steps (a tenth of short runs), then down a half cosine to zero."""
     warmup = max(1, min(warmup, steps // 10))
 
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / warmup
-        progress = torch.tensor((step - warmup) / max(1, steps - warmup)).clamp(max=1)
-        return float(0.5 * (1 + torch.cos(torch.pi * progress)))
+        progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return 0.5 * (1 + math.cos(math.pi * progress))
 
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return factor
 
 
-def backward_and_step(loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, clip: float) -> Tensor:
-    """One optimiser step on `loss` with the gradient's norm clipped at `clip`; returns the norm before clipping."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_(network.parameters(), clip)
-    optimizer.step()
-    return norm
+def constant_then_linear(steps: int) -> Schedule:
+    """Constant for the first half, then down in a straight line to zero (CycleGAN, Zhu et al. 2017, section 4)."""
+    return lambda step: min(1.0, 2 * (1 - step / steps))

@@ -1,0 +1,6 @@
+"""Degradations: pure functions of a picture tensor and a generator, the same damage for the same generator state."""
+
+from restoration_lib.degradations.ageing import age
+from restoration_lib.degradations.shuffle import draw_swaps, pixel_shuffle, shuffle_order
+
+__all__ = ["age", "draw_swaps", "pixel_shuffle", "shuffle_order"]

@@ -1,0 +1,229 @@
+"""Ageing: what time does to a photographic print. Every effect is seeded and has a strength.
+
+Each effect takes pictures (N, 3, H, W) or (3, H, W), float in [0, 1], and returns new ones in [0, 1]; `strength` runs
+from 0 (unchanged) to 1 (the worst that `age` is meant for). Lengths scale with the shorter side, so that a picture ages
+alike at every size. Every picture of a batch gets its own draws.
+"""
+
+import math
+from collections.abc import Callable
+from functools import wraps
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PAPER = (0.93, 0.87, 0.74)  # yellowed paper, the tone that bright areas turn to
+DYE_STAIN = (0.45, 0.26, 0.13)  # what is left in the shadows when the cyan dye has gone
+REFERENCE = 512  # px, shorter side at which a length of 1 below is one pixel
+
+Effect = Callable[..., Tensor]
+
+
+def _effect(function: Callable[[Tensor, float, torch.Generator | None], Tensor]) -> Effect:
+    """Check the arguments, then apply the effect to each picture by itself."""
+
+    @wraps(function)
+    def apply(pictures: Tensor, strength: float = 0.5, generator: torch.Generator | None = None) -> Tensor:
+        check_strength(strength)
+        if pictures.ndim not in (3, 4) or pictures.shape[-3] != 3 or not pictures.is_floating_point():
+            found = f"{pictures.dtype} {tuple(pictures.shape)}"
+            raise ValueError(f"pictures: expected a float tensor (N, 3, H, W) or (3, H, W), got {found}")
+        if strength == 0:
+            return pictures.clone()
+        batch = pictures if pictures.ndim == 4 else pictures[None]
+        aged = torch.stack([function(picture, strength, generator) for picture in batch]).clamp(0, 1)
+        return aged.view_as(pictures)
+
+    return apply
+
+
+def check_strength(strength: float) -> None:
+    """Raise ValueError if an effect does not take this strength."""
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength: expected a number between 0 and 1, got {strength}")
+
+
+@_effect
+def fade(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+    """Low contrast: blacks rise (by up to 0.3), whites sink (by up to 0.2), mid-tones move either way."""
+    black = 0.3 * strength * _uniform(0.5, 1, generator)
+    white = 1 - 0.2 * strength * _uniform(0.3, 1, generator)
+    gamma = math.exp(0.35 * strength * _uniform(-1, 1, generator))
+    return black + (white - black) * picture.clamp(0, 1) ** gamma
+
+
+@_effect
+def cast(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+    """Faded dyes and yellowed paper: colours weaken, whites turn to the paper's tone, shadows to the last dye's."""
+    grey = _luma(picture)
+    weak = picture + strength * _uniform(0.5, 1, generator) * (grey - picture)
+    wobble = 1 + 0.1 * (2 * torch.rand(3, 1, 1, generator=generator) - 1).to(picture)  # no two prints turn alike
+    paper, stain = (picture.new_tensor(tone).view(3, 1, 1) for tone in (PAPER, DYE_STAIN))
+    toned = 0.6 * stain * (1 - grey) * wobble + weak * (paper / max(PAPER)) ** wobble
+    return weak + strength * _uniform(0.4, 1, generator) * (toned - weak)
+
+
+@_effect
+def blur(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+    """Soft lens and soft print: Gaussian, sigma up to 1.8 px at 512 px."""
+    return _gaussian(picture, 1.8 * strength * _uniform(0.4, 1, generator) * _scale(picture))
+
+
+@_effect
+def grain(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+    """Film grain: grey noise of up to 0.04 RMS, clumped over about a pixel, strongest in the mid-tones."""
+    noise = torch.randn(1, *picture.shape[-2:], generator=generator).to(picture)
+    noise = _gaussian(noise, 0.8 * _uniform(0.5, 1.2, generator) * max(1.0, _scale(picture)))
+    noise = noise / noise.std().clamp(min=1e-6)
+    midtones = 0.4 + 2.4 * _luma(picture) * (1 - _luma(picture))
+    return picture + 0.04 * strength * _uniform(0.4, 1, generator) * midtones * noise
+
+
+@_effect
+def dust(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+    """Up to 150 specks on 512 x 512 px, 1 to 4 px wide, round or long; two thirds bright, the others dark."""
+    height, width = picture.shape[-2:]
+    count = round(150 * strength * _uniform(0.3, 1, generator) * max(height, width) / min(height, width))
+    draws = torch.rand(7, count, 1, 1, generator=generator).to(picture)
+    y, x = draws[0] * height, draws[1] * width
+    radius = ((0.6 + 1.4 * draws[2]) * _scale(picture)).clamp(min=0.6)
+    stretch, turn, opacity = 1 + 1.5 * draws[3], math.pi * draws[4], 0.4 + 0.6 * draws[5]
+    reach = math.ceil(2.5 * max(0.6, 2 * _scale(picture)) + 0.5)
+    steps = torch.arange(-reach, reach + 1, device=picture.device)
+    rows, columns = y.long() + steps[:, None], x.long() + steps  # a small window around each speck
+    down, across = rows - y, columns - x
+    along = (down * turn.sin() + across * turn.cos()) / stretch
+    beside = down * turn.cos() - across * turn.sin()
+    cover = (radius + 0.5 - (along**2 + beside**2).sqrt()).clamp(0, 1) * opacity
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    bright = (draws[6] < 2 / 3).expand_as(cover)
+    for tone, chosen in ((0.95, inside & bright), (0.08, inside & ~bright)):
+        layer = picture.new_zeros(height * width)
+        layer.scatter_reduce_(0, (rows * width + columns)[chosen], cover[chosen], "amax")
+        picture = picture + layer.view(1, height, width) * (tone - picture)
+    return picture
+
+
+@_effect
+def scratches(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+    """Up to 8 thin bright scratches, slightly bent, 0.6 to 1.6 px wide at 512 px, that come and go along the way."""
+    for _ in range(round(8 * strength * _uniform(0.2, 1, generator))):
+        distance, along = _curve(picture, generator)
+        width = max(0.5, _uniform(0.6, 1.6, generator) * _scale(picture))
+        cover = (width / 2 + 0.5 - distance).clamp(0, 1)
+        gaps = (torch.sin(along * _uniform(10, 40, generator) + _uniform(0, 6.3, generator)) + 1.3).clamp(0, 1)
+        ends = (along > _uniform(-0.6, 0, generator)) & (along < _uniform(0.1, 0.8, generator))
+        picture = picture + cover * gaps * ends * _uniform(0.4, 0.9, generator) * (0.96 - picture)
+    return picture
+
+
+@_effect
+def stains(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+    """Up to 3 brown patches with ragged edges and a darker rim, as dried liquid leaves them."""
+    height, width = picture.shape[-2:]
+    for _ in range(round(3 * strength * _uniform(0.2, 1, generator))):
+        y, x = _uniform(0, height, generator), _uniform(0, width, generator)
+        radius = _uniform(0.06, 0.22, generator) * min(height, width)
+        ragged = torch.randn(1, 1, 6, 6, generator=generator).to(picture)
+        ragged = F.interpolate(ragged, (height, width), mode="bicubic", align_corners=False)[0]
+        down, across = _offsets(picture, slice(0, height), slice(0, width), y, x)
+        inside = 1 - (down**2 + across**2).sqrt() / radius + 0.25 * ragged  # 0 at the edge
+        cover = (inside / 0.15).clamp(0, 1) * 0.6 + 0.4 * torch.exp(-((inside / 0.06) ** 2))
+        tone = picture.new_tensor((0.8, 0.66, 0.44)).view(3, 1, 1)
+        picture = picture * (1 + strength * _uniform(0.4, 0.9, generator) * cover * (tone - 1))
+    return picture
+
+
+@_effect
+def creases(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+    """Up to 3 folds across the print: a broken white line, 1 to 3 px at 512 px, between a shadow and a light."""
+    for _ in range(round(3 * strength * _uniform(0.2, 1, generator))):
+        distance, along = _curve(picture, generator, bend=0.02, signed=True)
+        width = max(0.7, _uniform(1, 3, generator) * _scale(picture))
+        slope = torch.exp(-distance.abs() / (5 * width)) * distance.sign()
+        crack = (torch.sin(along * _uniform(15, 60, generator)) + _uniform(0.2, 1.4, generator)).clamp(0, 1)
+        cover = (width / 2 + 0.5 - distance.abs()).clamp(0, 1) * crack * _uniform(0.5, 0.95, generator)
+        picture = picture + 0.12 * slope
+        picture = picture + cover * (0.95 - picture)
+    return picture
+
+
+EFFECTS: dict[str, tuple[Effect, float, float]] = {
+    "blur": (blur, 0.2, 1.0),
+    "cast": (cast, 0.3, 1.0),
+    "fade": (fade, 0.0, 1.0),
+    "grain": (grain, 0.1, 1.0),
+    "stains": (stains, 0.0, 1.0),
+    "scratches": (scratches, 0.0, 1.0),
+    "creases": (creases, 0.0, 0.7),
+    "dust": (dust, 0.1, 1.0),
+}
+"""Effects in the order that `age` applies them, from the negative to the album; the range of each one's strength."""
+
+
+def age(pictures: Tensor, strength: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    """All EFFECTS in turn; each picture draws the strength of each, uniformly from its range, times `strength`.
+
+    Args:
+        pictures: (N, 3, H, W) or (3, H, W), float in [0, 1].
+        strength: in [0, 1]; 0 returns the pictures unchanged.
+        generator: CPU generator of the draws; None takes torch's global one.
+
+    Raises:
+        ValueError: a strength outside [0, 1], or a tensor that is not a colour picture.
+    """
+    check_strength(strength)
+    if pictures.ndim == 4:
+        return torch.stack([age(picture, strength, generator) for picture in pictures])
+    for effect, low, high in EFFECTS.values():
+        pictures = effect(pictures, strength * _uniform(low, high, generator), generator)
+    return pictures
+
+
+def _uniform(low: float, high: float, generator: torch.Generator | None) -> float:
+    return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
+
+
+def _scale(picture: Tensor) -> float:
+    return min(picture.shape[-2:]) / REFERENCE
+
+
+def _luma(picture: Tensor) -> Tensor:
+    return (picture * picture.new_tensor((0.299, 0.587, 0.114)).view(3, 1, 1)).sum(0, keepdim=True)
+
+
+def _gaussian(picture: Tensor, sigma: float) -> Tensor:
+    radius = math.ceil(3 * sigma)
+    if sigma < 0.1 or radius >= min(picture.shape[-2:]):
+        return picture
+    x = torch.arange(-radius, radius + 1, dtype=picture.dtype, device=picture.device)
+    kernel = torch.exp(-(x**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
+    padded = F.pad(picture[:, None], [radius] * 4, mode="reflect")
+    return F.conv2d(F.conv2d(padded, kernel), kernel.transpose(2, 3))[:, 0]
+
+
+def _offsets(picture: Tensor, rows: slice, columns: slice, y: float, x: float) -> tuple[Tensor, Tensor]:
+    """Distance down (h, 1) and across (1, w) from (y, x), of these rows and columns, in pixels."""
+    down = torch.arange(rows.start, rows.stop, dtype=picture.dtype, device=picture.device)[:, None] - y
+    across = torch.arange(columns.start, columns.stop, dtype=picture.dtype, device=picture.device)[None] - x
+    return down, across
+
+
+def _curve(
+    picture: Tensor, generator: torch.Generator | None, bend: float = 0.06, signed: bool = False
+) -> tuple[Tensor, Tensor]:
+    """A random, slightly bent line through the picture: distance to it in pixels, and place along it, (H, W) each.
+
+    The place runs from about -1 to 1 over the longer side, 0 at the line's middle.
+    """
+    height, width = picture.shape[-2:]
+    middle = _uniform(0, height, generator), _uniform(0, width, generator)
+    down, across = _offsets(picture, slice(0, height), slice(0, width), *middle)
+    turn = _uniform(0, math.pi, generator)
+    length = max(height, width) / 2
+    along = (down * math.sin(turn) + across * math.cos(turn)) / length
+    waves = _uniform(2, 6, generator), _uniform(0, 2 * math.pi, generator)
+    distance = down * math.cos(turn) - across * math.sin(turn) - bend * length * torch.sin(along * waves[0] + waves[1])
+    return (distance if signed else distance.abs()), along

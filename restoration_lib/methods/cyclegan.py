@@ -1,0 +1,161 @@
+"""S0 and S3: translation between two domains of which no pairs are known (CycleGAN, Zhu et al. 2017)."""
+
+import torch
+from torch import Tensor
+
+from restoration_lib import losses
+from restoration_lib.methods.base import Method, constant_then_linear
+from restoration_lib.networks.cyclegan import OldPhotoDiscriminator, OldPhotoGenerator, ResnetGenerator
+from restoration_lib.networks.discriminators import PatchGAN
+
+SYSTEMS = ("s0", "s3")
+PATHS = ("real_a", "fake_b", "round_trip_a", "identity_a", "real_b", "fake_a", "round_trip_b", "identity_b")
+
+
+class PicturePool:
+    """A history of generated pictures, lest a discriminator forget (Shrivastava et al. 2017, section 2.3)."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self.pictures: list[Tensor] = []
+
+    def swap(self, pictures: Tensor) -> Tensor:
+        """Take the pictures in; half of the time, and only once the pool is full, an old one comes back instead."""
+        out = []
+        for picture in pictures.detach():
+            if len(self.pictures) < self.size:
+                self.pictures.append(picture)
+            elif self.size and torch.rand(()) < 0.5:
+                place = int(torch.randint(self.size, ()))
+                picture, self.pictures[place] = self.pictures[place], picture
+            out.append(picture)
+        return torch.stack(out)
+
+    def state_dict(self) -> dict:
+        return {"pictures": [picture.cpu() for picture in self.pictures]}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.pictures = list(state["pictures"])
+
+
+class CycleGAN(Method):
+    """Two generators, two discriminators. Generator A makes pictures of domain A, B of B; `restore` is generator B.
+
+    The objective of the generators, with pictures in [-1, 1] as in the paper, so that its weights mean what they mean
+    there: least squares on the discriminators' verdicts, `lambda_cycle` times the L1 of the round trips,
+    `lambda_identity` times the L1 between a picture of its own domain and what its generator makes of it.
+
+    Args:
+        steps: length of the training: the learning rates are constant for half of it, then fall linearly to 0.
+        system: "s0", the old-photo networks, or "s3", those of the paper, with a 70 x 70 patch discriminator.
+        features: channels of the first layer of all networks.
+        blocks: residual blocks of the generators.
+        upsampling: "transposed" or "resize".
+        norm, output: of the generators, see `networks.cyclegan`.
+        discriminator_norm: of the s0 discriminators, "batch", "instance" or "none"; those of s3 have InstanceNorm.
+        lambda_cycle, lambda_identity: weights; an identity weight of 0 costs nothing.
+        learning_rate, discriminator_learning_rate: of Adam, betas (0.5, 0.999).
+        pool_size: generated pictures kept for each discriminator.
+
+    Raises:
+        ValueError: an unknown name, or a negative weight.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        system: str = "s0",
+        features: int = 64,
+        blocks: int = 6,
+        upsampling: str = "resize",
+        norm: str = "instance",
+        output: str = "tanh",
+        discriminator_norm: str = "batch",
+        lambda_cycle: float = 10.0,
+        lambda_identity: float = 5.0,
+        learning_rate: float = 2e-4,
+        discriminator_learning_rate: float = 2e-4,
+        pool_size: int = 50,
+    ):
+        super().__init__()
+        if system not in SYSTEMS:
+            raise ValueError(f"system: expected one of {', '.join(SYSTEMS)}, got {system!r}")
+        for name, value in {
+            "lambda_cycle": lambda_cycle, "lambda_identity": lambda_identity, "pool_size": pool_size
+        }.items():  # fmt: skip
+            if value < 0:
+                raise ValueError(f"{name}: expected 0 or more, got {value}")
+        self.lambda_cycle, self.lambda_identity = lambda_cycle, lambda_identity
+        generator = OldPhotoGenerator if system == "s0" else ResnetGenerator
+        for domain in ("a", "b"):
+            network = generator(features, blocks, upsampling, norm, output)
+            self.add(f"generator_{domain}", network, learning_rate, (0.5, 0.999), constant_then_linear(steps))
+        for domain in ("a", "b"):
+            if system == "s0":
+                network = OldPhotoDiscriminator(features, discriminator_norm)
+            else:
+                network = PatchGAN(features, halvings=3, pictures=1)
+            rate = discriminator_learning_rate
+            self.add(f"discriminator_{domain}", network, rate, (0.5, 0.999), constant_then_linear(steps))
+        self.parts["pool_a"], self.parts["pool_b"] = PicturePool(pool_size), PicturePool(pool_size)
+
+    def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        real_a, real_b = batch["a"], batch["b"]
+        paths = self.paths(real_a, real_b)
+        terms = self._generator_step(paths)
+        terms |= self._discriminator_step("a", real_a, paths["fake_a"])
+        terms |= self._discriminator_step("b", real_b, paths["fake_b"])
+        terms["discriminator"] = terms["discriminator_a"] + terms["discriminator_b"]
+        for scheduler in self.schedulers.values():
+            scheduler.step()
+        return {name: term.detach() for name, term in terms.items()}
+
+    def paths(self, real_a: Tensor, real_b: Tensor) -> dict[str, Tensor]:
+        """The eight pictures of PATHS; without the identities where their weight is 0."""
+        generator_a, generator_b = self.networks["generator_a"], self.networks["generator_b"]
+        with self.autocast(real_a.device):
+            fake_b, fake_a = generator_b(real_a), generator_a(real_b)
+            paths = {
+                "real_a": real_a, "fake_b": fake_b, "round_trip_a": generator_a(fake_b),
+                "real_b": real_b, "fake_a": fake_a, "round_trip_b": generator_b(fake_a),
+            }  # fmt: skip
+            if self.lambda_identity:
+                paths |= {"identity_a": generator_a(real_a), "identity_b": generator_b(real_b)}
+        return paths
+
+    def _generator_step(self, paths: dict[str, Tensor]) -> dict[str, Tensor]:
+        terms = {}
+        for domain in ("a", "b"):
+            real, discriminator = (
+                paths[f"real_{domain}"],
+                self.networks[f"discriminator_{domain}"].requires_grad_(False),
+            )
+            with self.autocast(real.device):
+                verdict = discriminator(paths[f"fake_{domain}"])
+            discriminator.requires_grad_(True)
+            terms[f"adversarial_{domain}"] = losses.least_squares(verdict, 1.0)
+            terms[f"cycle_{domain}"] = self.lambda_cycle * 2 * losses.l1(paths[f"round_trip_{domain}"], real)
+            if self.lambda_identity:
+                terms[f"identity_{domain}"] = self.lambda_identity * 2 * losses.l1(paths[f"identity_{domain}"], real)
+        total = sum(terms.values())
+        norm = self.update(total, "generator_a", "generator_b")
+        return {"generator": total, **terms, "generator_gradient": norm}
+
+    def _discriminator_step(self, domain: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        name = f"discriminator_{domain}"
+        discriminator, shown = self.networks[name], self.parts[f"pool_{domain}"].swap(fake)
+        with self.autocast(real.device):  # apart: BatchNorm must not mix the two
+            verdicts = discriminator(real), discriminator(shown)
+        total = (losses.least_squares(verdicts[0], 1.0) + losses.least_squares(verdicts[1], 0.0)) / 2
+        norm = self.update(total, name)
+        return {name: total, f"{name}_gradient": norm}
+
+    @torch.no_grad()
+    def translate(self, pictures: Tensor, domain: str) -> Tensor:
+        """Pictures (N, 3, H, W) in [0, 1] as pictures of `domain`, "a" or "b"."""
+        generator = self.networks[f"generator_{domain}"].eval()
+        with self.autocast(pictures.device):
+            return generator(pictures).clamp(0, 1)
+
+    def restore(self, pictures: Tensor) -> Tensor:
+        return self.translate(pictures, "b")

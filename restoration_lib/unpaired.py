@@ -1,0 +1,75 @@
+"""Two domains of pictures without pairs, A and B, and batches drawn from them independently."""
+
+import hashlib
+from pathlib import Path
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from restoration_lib.data import SAMPLES, CropBatches, Degrade, Pictures, split_paths
+from restoration_lib.images import ImageError
+
+Split = dict[str, list[Path]]
+
+
+def domains(a: str | Path, b: str | Path) -> tuple[Split, Split]:
+    """Picture files of both domains, by split.
+
+    Args:
+        a, b: data sets as for `data.split_paths`. Folders are searched to any depth, so those of torchvision's
+            ImageFolder layout serve as well as plain ones. Where both are the same, its training pictures are divided
+            between the domains by a hash of their names, so that training sees none of them in both; validation and
+            test pictures, of which nothing is learned, stay whole.
+
+    Raises:
+        ImageError: as `data.split_paths`; one domain lies inside the other; too few pictures to divide.
+    """
+    _check_apart(str(a), str(b))
+    split_a, split_b = split_paths(a), split_paths(b)
+    if split_a != split_b:
+        return split_a, split_b
+    ranked = sorted(split_a["train"], key=lambda path: hashlib.sha256(path.name.encode()).hexdigest())
+    if len(ranked) < 2:
+        raise ImageError(f"{a}: {len(ranked)} training picture(s) cannot be divided between two domains")
+    return split_a | {"train": sorted(ranked[0::2])}, split_b | {"train": sorted(ranked[1::2])}
+
+
+def _check_apart(a: str, b: str) -> None:
+    if a in SAMPLES or b in SAMPLES:
+        one, other = sorted((a, b), key=len)
+        inside = one != other and other.startswith(f"{one}/")
+    else:
+        one, other = sorted(
+            (Path(folder).expanduser().resolve() for folder in (a, b)), key=lambda path: len(path.parts)
+        )
+        inside = one in other.parents
+    if inside:
+        raise ImageError(f"{other} lies inside {one}: the domains would share pictures; give two folders side by side")
+
+
+class UnpairedBatches(Dataset):
+    """Item `step`: a training batch {"a", "b"} of crops (N, 3, crop, crop), a pure function of (seed, step).
+
+    Each domain has its own order and its own crops, as `data.CropBatches` makes them.
+
+    Args:
+        degrade: applied to the crops of domain A.
+
+    Raises:
+        ImageError: a picture is smaller than the crop.
+    """
+
+    def __init__(self, a: Pictures, b: Pictures, degrade: Degrade, crop: int, batch_size: int, steps: int, seed: int):
+        self.a = CropBatches(a, degrade, crop, batch_size, steps, f"{seed}/a")
+        self.b = CropBatches(b, keep, crop, batch_size, steps, f"{seed}/b")
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        return {"a": self.a[step]["input"], "b": self.b[step]["target"]}
+
+
+def keep(pictures: Tensor, generator=None) -> Tensor:
+    """The degradation that does nothing."""
+    return pictures
