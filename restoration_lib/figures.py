@@ -5,6 +5,7 @@ colour faults.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -69,6 +70,19 @@ def centre(picture: Tensor, size: int) -> Tensor:
     height, width = picture.shape[-2:]
     top, left = max(0, (height - size) // 2), max(0, (width - size) // 2)
     return picture[..., top : top + size, left : left + size]
+
+
+def files(pictures: dict[str, Path]) -> Figure:
+    """Figures that were saved before, one below the other, with a title each."""
+    opened = {title: plt.imread(path) for title, path in pictures.items()}
+    inches = [pixels.shape[0] / DPI + 0.3 for pixels in opened.values()]
+    figure, axes = plt.subplots(len(opened), figsize=(8, sum(inches)), squeeze=False, height_ratios=inches,
+                                layout="constrained")  # fmt: skip
+    for axis, (title, pixels) in zip(axes[:, 0], opened.items(), strict=True):
+        axis.imshow(pixels)
+        axis.set_title(title, fontsize=9)
+        axis.set_axis_off()
+    return _done(figure)
 
 
 def histograms(pictures: dict[str, Tensor]) -> Figure:

@@ -24,9 +24,12 @@ def domains(a: str | Path, b: str | Path) -> tuple[Split, Split]:
     Raises:
         ImageError: as `data.split_paths`; one domain lies inside the other; too few pictures to divide.
     """
-    _check_apart(str(a), str(b))
+    one, other = _place(a), _place(b)
+    for inner, outer in ((one, other), (other, one)):
+        if outer in inner.parents:
+            raise ImageError(f"{inner} lies inside {outer}: the domains would share pictures; give two side by side")
     split_a, split_b = split_paths(a), split_paths(b)
-    if split_a != split_b:
+    if one != other:
         return split_a, split_b
     ranked = sorted(split_a["train"], key=lambda path: hashlib.sha256(path.name.encode()).hexdigest())
     if len(ranked) < 2:
@@ -34,17 +37,8 @@ def domains(a: str | Path, b: str | Path) -> tuple[Split, Split]:
     return split_a | {"train": sorted(ranked[0::2])}, split_b | {"train": sorted(ranked[1::2])}
 
 
-def _check_apart(a: str, b: str) -> None:
-    if a in SAMPLES or b in SAMPLES:
-        one, other = sorted((a, b), key=len)
-        inside = one != other and other.startswith(f"{one}/")
-    else:
-        one, other = sorted(
-            (Path(folder).expanduser().resolve() for folder in (a, b)), key=lambda path: len(path.parts)
-        )
-        inside = one in other.parents
-    if inside:
-        raise ImageError(f"{other} lies inside {one}: the domains would share pictures; give two folders side by side")
+def _place(dataset: str | Path) -> Path:
+    return Path(dataset) if str(dataset) in SAMPLES else Path(dataset).expanduser().resolve()
 
 
 class UnpairedBatches(Dataset):

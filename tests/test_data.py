@@ -365,3 +365,14 @@ def test_a_pair_holds_the_whole_picture_and_its_damage():
     for pair, array in zip(pairs, pictures.arrays, strict=True):
         np.testing.assert_array_equal(levels(pair.target)[0], array)
         assert torch.equal(pair.input, pair.target / 2)
+
+
+def test_further_draws_are_new_damage_of_the_same_picture_and_change_no_first_one():
+    pictures = mapped(3)
+    once, thrice = (degraded_pairs(pictures, SHUFFLE, seed=3, draws=draws) for draws in (1, 3))
+    assert [pair.name for pair in thrice] == [f"{n}.png{draw}" for n in range(3) for draw in ("", " (2)", " (3)")]
+    for n, first in enumerate(once):
+        drawn = thrice[3 * n : 3 * n + 3]
+        assert all(torch.equal(pair.target, first.target) for pair in drawn)
+        assert torch.equal(drawn[0].input, first.input)
+        assert len({tuple(pair.input.flatten().tolist()) for pair in drawn}) == 3

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.ndimage
+import skimage.color
 import skimage.data
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from torch import nn
 from restoration_lib import baselines, evaluation, metrics
 from restoration_lib.data import Pair
 from restoration_lib.methods.base import Method
+from restoration_lib.methods.cyclegan import PATHS, CycleGAN
 
 
 def photograph(height, width):
@@ -96,6 +98,106 @@ def test_ssim_is_its_formula(height, width):
     assert metrics.ssim(truth, truth.copy()) == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "difference"),
+    [  # Sharma, Wu and Dalal 2005, table 1: pairs 1, 7, 17, 20 and 25
+        ((50, 2.6772, -79.7751), (50, 0, -82.7485), 2.0425),
+        ((50, 0, 0), (50, -1, 2), 2.3669),
+        ((50, 2.5, 0), (73, 25, -18), 27.1492),
+        ((50, 2.5, 0), (58, 24, 15), 19.4535),
+        ((60.2574, -34.0099, 36.2677), (60.4626, -34.1751, 39.4387), 1.2644),
+    ],
+)
+def test_ciede2000_has_the_published_values(first, second, difference, monkeypatch):
+    monkeypatch.setattr(metrics, "rgb2lab", lambda lab: lab)
+    assert metrics.ciede2000(*(np.array(lab, float).reshape(1, 1, 3) for lab in (first, second))) == pytest.approx(
+        difference, abs=5e-5
+    )
+
+
+def test_ciede2000_is_the_mean_over_the_pixels():
+    truth, picture = photograph(5, 7), noisy(photograph(5, 7), 30)
+    pixels = zip(truth.reshape(-1, 1, 1, 3), picture.reshape(-1, 1, 1, 3), strict=True)
+    by_pixel = [skimage.color.deltaE_ciede2000(*map(skimage.color.rgb2lab, pair)).item() for pair in pixels]
+    assert metrics.ciede2000(truth, picture) == pytest.approx(np.mean(by_pixel))
+    assert metrics.ciede2000(truth, truth) == 0
+
+
+def lightness(level):
+    """CIE L* of a grey of sRGB."""
+    return 116 * np.cbrt(((level / 255 + 0.055) / 1.055) ** 2.4) - 16
+
+
+def grey_difference(level, other):
+    """CIEDE2000 of two greys: only the term of the lightness is left of it."""
+    square = ((lightness(level) + lightness(other)) / 2 - 50) ** 2
+    return abs(lightness(other) - lightness(level)) / (1 + 0.015 * square / math.sqrt(20 + square))
+
+
+@pytest.mark.parametrize(("level", "other"), [(100, 130), (40, 50), (250, 200)])
+def test_ciede2000_of_greys_is_their_weighted_difference_of_lightness(level, other):
+    greys = (np.full((2, 3, 3), value, dtype=np.uint8) for value in (level, other))
+    assert metrics.ciede2000(*greys) == pytest.approx(grey_difference(level, other), abs=0.01)
+
+
+def tiled(picture, tile):
+    """The picture plus a pattern (p, p) that repeats."""
+    repeats = [-(-side // len(tile)) for side in picture.shape[:2]]
+    pattern = np.tile(tile, repeats)[: picture.shape[0], : picture.shape[1], None]
+    return (picture + pattern).round().clip(0, 255).astype(np.uint8)
+
+
+def dots(period, height=16):
+    tile = np.zeros((period, period))
+    tile[0, 0] = height
+    return tile
+
+
+HARMLESS = {
+    "blurred a little": lambda picture: scipy.ndimage.gaussian_filter(picture, (1, 1, 0)),
+    "blurred": lambda picture: scipy.ndimage.gaussian_filter(picture, (2, 2, 0)),
+    "some noise": lambda picture: noisy(picture, 5),
+    "much noise": lambda picture: noisy(picture, 40),
+    "a cast": lambda picture: (picture * [0.9, 0.8, 0.5] + 20).astype(np.uint8),
+    "a grid of period 3": lambda picture: tiled(picture, dots(3)),
+}
+
+
+def large_photographs():
+    return skimage.data.astronaut()[:256, 100:356], skimage.data.chelsea()[20:276, 100:356]
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_checkerboard_is_near_0_without_one(name):
+    for truth in large_photographs():
+        assert abs(metrics.checkerboard(truth, HARMLESS[name](truth))) < 1.2
+
+
+GRIDS = {f"dots of period {period}": dots(period) for period in (2, 4, 8)} | {
+    "chequers of period 2": np.array([[8, -8], [-8, 8]]),
+    "chequers of period 4": np.kron([[8, -8], [-8, 8]], np.ones((2, 2))),
+    "chequers of period 8": np.kron([[8, -8], [-8, 8]], np.ones((4, 4))),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_checkerboard_of_a_picture_with_a_grid_stands_out(name):
+    for truth in large_photographs():
+        assert metrics.checkerboard(truth, tiled(truth, GRIDS[name])) > 1.4
+
+
+def test_checkerboard_grows_with_the_grid_and_is_0_for_equal_pictures():
+    truth = large_photographs()[0]
+    values = [metrics.checkerboard(truth, tiled(truth, dots(8, height))) for height in (0, 4, 8, 16, 32)]
+    assert values[0] == 0 and values == sorted(values) and values[-1] > 10
+
+
+@pytest.mark.parametrize("shape", [(63, 100), (100, 8)])
+def test_checkerboard_of_a_small_picture_is_refused(shape):
+    with pytest.raises(ValueError, match=r"checkerboard: .*64 px"):
+        metrics.checkerboard(photograph(*shape), photograph(*shape))
+
+
 # ---- baselines
 
 
@@ -129,6 +231,32 @@ def test_non_local_means_improves_a_noisy_picture():
 def test_non_local_means_keeps_a_plain_colour():
     plain = np.full((20, 24, 3), (0, 128, 255), dtype=np.uint8)
     np.testing.assert_array_equal(baselines.non_local_means(plain), plain)
+
+
+def test_stretch_takes_two_percentiles_of_each_channel_to_black_and_white():
+    picture = (photograph(60, 50) * [0.5, 0.4, 0.3] + [60, 30, 100]).astype(np.uint8)
+    stretched = baselines.stretch(picture)
+    assert (stretched.shape, stretched.dtype) == (picture.shape, np.uint8)
+    for channel in range(3):
+        values = np.sort(picture[..., channel].ravel())
+        low, high = (np.interp(share * (values.size - 1), np.arange(values.size), values) for share in (0.001, 0.999))
+        expected = (255 * (picture[..., channel] - low) / (high - low)).clip(0, 255)
+        np.testing.assert_allclose(stretched[..., channel], expected, atol=1)  # rounded or cut off
+        assert (stretched[..., channel].min(), stretched[..., channel].max()) == (0, 255)
+
+
+@pytest.mark.filterwarnings("error")
+def test_stretch_keeps_a_plain_colour():
+    plain = np.full((20, 24, 3), (0, 128, 255), dtype=np.uint8)
+    np.testing.assert_array_equal(baselines.stretch(plain), plain)
+
+
+def test_ageing_baselines_are_the_stretch_and_a_median_after_it():
+    picture = noisy(photograph(20, 24))
+    named = {name: baseline(picture) for name, baseline in baselines.AGEING_BASELINES.items()}
+    assert list(named) == ["stretch", "stretch + median 3x3"]
+    median = scipy.ndimage.median_filter(named["stretch"], (3, 3, 1), mode="nearest")
+    np.testing.assert_array_equal(named["stretch + median 3x3"], median)
 
 
 def test_no_baseline_changes_its_input():
@@ -226,3 +354,68 @@ def test_baselines_have_a_row_for_each_picture(pairs):
     row = rows[(rows.picture == "b.png") & (rows.method == "median 5x5")].iloc[0]
     assert row.psnr == pytest.approx(psnr_by_hand(truth, median))
     assert row.ssim == pytest.approx(ssim_by_hand(truth, median))
+
+
+def test_rows_hold_the_figures_that_are_asked_for(pairs):
+    rows = evaluation.evaluate(Brighter(0), pairs, ["ciede2000"])
+    assert list(rows.columns) == ["picture", "method", "ciede2000"]
+    expected = [metrics.ciede2000(photograph(20, 26), noisy(photograph(20, 26), 5))] * 2
+    assert rows[rows.picture == "a.png"].ciede2000.tolist() == pytest.approx(expected)
+    figures = evaluation.validator(pairs, ["ciede2000", "ssim"])(Brighter(0))
+    assert list(figures) == ["ciede2000", "ssim"]
+    assert figures["ciede2000"] == pytest.approx(rows.ciede2000.mean())
+
+
+# ---- translation
+
+
+def grey(level):
+    return torch.full((1, 3, 12, 15), level / 255)
+
+
+@pytest.fixture
+def translator():
+    """Generator A takes 10 levels off, generator B adds 30."""
+    method = CycleGAN(1, features=4, blocks=0)
+    for domain, levels in (("a", -10), ("b", 30)):
+        method.networks[f"generator_{domain}"] = Brighter(levels).networks["generator"]
+    return method
+
+
+def test_translation_is_measured_in_both_directions(translator):
+    pictures_b = [("y.png", grey(150)), ("z.png", grey(255))]
+    rows = evaluation.evaluate_translation(translator, [("x.png", grey(100))], pictures_b).set_index("picture")
+    assert rows.domain.to_dict() == {"a/x.png": "a", "b/y.png": "b", "b/z.png": "b"}
+    assert set(rows.method) == {"restored"}
+    levels = {  # there and back, into its own domain; and what it was and became
+        "a/x.png": (20, 10, (100, 130)),
+        "b/y.png": (20, 30, (150, 140)),
+        "b/z.png": (0, 0, (255, 245)),  # clipped at white
+    }
+    for picture, (back, same, shift) in levels.items():
+        row = rows.loc[picture]
+        for name, error in (("round_trip", back), ("identity", same)):
+            assert row[name] == (pytest.approx(20 * math.log10(255 / error)) if error else math.inf), (picture, name)
+        assert row.colour_shift == pytest.approx(grey_difference(*shift), abs=0.01)
+
+
+def test_translation_validator_takes_the_mean_over_all_pictures(translator):
+    figures = evaluation.translation_validator([("x", grey(100))], [("y", grey(150)), ("z", grey(50))])(translator)
+    shifts = [grey_difference(*levels) for levels in ((100, 130), (150, 140), (50, 40))]
+    identities = [20 * math.log10(255 / levels) for levels in (10, 30, 30)]
+    assert figures == {
+        "round_trip": pytest.approx(20 * math.log10(255 / 20)),
+        "identity": pytest.approx(np.mean(identities)),
+        "colour_shift": pytest.approx(np.mean(shifts), abs=0.01),
+    }
+
+
+def test_the_eight_paths_lead_through_the_right_generators(translator):
+    levels = {
+        "real_a": 100, "fake_b": 130, "round_trip_a": 120, "identity_a": 90,
+        "real_b": 150, "fake_a": 140, "round_trip_b": 170, "identity_b": 180,
+    }  # fmt: skip
+    found = evaluation.paths(translator, grey(100), grey(150))
+    assert set(found) == set(levels) == set(PATHS)
+    for name, level in levels.items():
+        np.testing.assert_allclose(255 * found[name], np.full((1, 3, 12, 15), level), atol=1e-3, err_msg=name)

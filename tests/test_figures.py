@@ -1,6 +1,7 @@
 """Figures: what they show, read back from their axes."""
 
 import inspect
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 matplotlib.use("Agg")
 
@@ -37,6 +39,8 @@ def table():
 
 EVERY = {
     "grid": lambda: figures.grid([[picture(), picture(1)], [picture(2)[None]]], ["a", "b"], ["top", "bottom"]),
+    "captioned": lambda: figures.captioned([picture(), picture(1)[None], picture(2)], ["a", "b", "c"], 2),
+    "files": lambda: figures.files({"an icon": Path(matplotlib.get_data_path(), "images", "back.png")}),
     "zoom": lambda: figures.zoom([[picture(), picture(1)]], ["a", "b"], ["top"], size=4),
     "histograms": lambda: figures.histograms({"a": picture(), "b": picture(1)[None]}),
     "losses": lambda: figures.losses(history()),
@@ -100,6 +104,33 @@ def test_grid_puts_titles_over_the_first_row_and_labels_left():
     assert not any(axis.axison for axis in figure.axes)  # the empty place shows no frame
 
 
+def test_captioned_shows_each_picture_under_its_title_and_leaves_the_rest_empty():
+    pictures, titles = [picture(k) for k in range(5)], list("abcde")
+    figure = figures.captioned([pictures[0], pictures[1][None], *pictures[2:]], titles, 3)
+    assert [axis.get_title() for axis in figure.axes] == [*titles, ""]
+    assert figure.axes[0].get_gridspec().get_geometry() == (2, 3)
+    assert not any(axis.axison for axis in figure.axes)
+    found = shown(figure)
+    assert len(found) == 5
+    for pixels, expected in zip(found, pictures, strict=True):
+        np.testing.assert_allclose(pixels, 255 * expected.permute(1, 2, 0).numpy(), atol=0.5 + 1e-4)
+
+
+def test_files_shows_each_file_under_its_title_with_height_by_its_own(tmp_path):
+    saved, paths = {}, {}
+    for k, height in enumerate((30, 90)):
+        saved[f"{k}"] = np.random.default_rng(k).integers(0, 256, (height, 120, 3), dtype=np.uint8)
+        paths[f"{k}"] = tmp_path / f"{k}.png"
+        Image.fromarray(saved[f"{k}"]).save(paths[f"{k}"])
+    figure = figures.files(paths)
+    assert [axis.get_title() for axis in figure.axes] == ["0", "1"]
+    assert not any(axis.axison for axis in figure.axes)
+    for pixels, expected in zip(shown(figure), saved.values(), strict=True):
+        np.testing.assert_allclose(255 * pixels[..., :3], expected, atol=0.01)
+    low, high = figure.axes[0].get_gridspec().get_height_ratios()
+    assert low < high
+
+
 @pytest.mark.parametrize(
     ("shape", "size", "rows", "columns"),
     [
@@ -144,6 +175,15 @@ def test_validation_draws_only_the_rows_that_were_validated():
     assert curves(psnr) == {"with": [20.0, 22.0, 23.0], "without": [20.0, 22.0, 23.0]}
     assert psnr.lines[0].get_xdata().tolist() == [40, 80, 100]
     assert ssim.lines[0].get_ydata().tolist() == [0.5, 0.6, 0.7]
+
+
+def test_validation_draws_the_figures_that_are_named():
+    table = history().rename(
+        columns={"validation_psnr": "validation_round_trip", "validation_ssim": "validation_identity"}
+    )
+    [axis] = figures.validation({"one": table}, ["identity"]).axes
+    assert curves(axis) == {"one": [0.5, 0.6, 0.7]}
+    assert axis.get_ylabel() == "validation identity (dB)"
 
 
 def heights(axis):

@@ -84,6 +84,43 @@ def test_tables_hold_the_mean_of_the_seeds_and_say_what_was_run(project):
     assert table.loc["strong", "seeds"] == 2
 
 
+def with_other_metrics(project, named):
+    """The project with rows of another kind, and the metrics named in the section."""
+    path = project / "losses.yaml"
+    spec = yaml.safe_load(path.read_text())
+    spec["report"]["metrics"] = named
+    path.write_text(yaml.safe_dump(spec))
+    for record in (project / "results" / "quick" / "losses").glob("*/run.json"):
+        content = json.loads(record.read_text())
+        content["rows"] = [
+            {"picture": row["picture"], "method": row["method"], "checkerboard": row["psnr"] / 8, "ciede2000": 3.456}
+            for row in content["rows"]
+        ]
+        record.write_text(json.dumps(content))
+
+
+def test_tables_hold_the_metrics_of_the_section_in_its_order(project):
+    with_other_metrics(project, ["ciede2000", "checkerboard"])
+    assert run_report(project) == 0
+    folder = project / "results" / "quick" / "losses"
+    for name in ("table.md", "overview.md"):
+        text = (folder / name).read_text()
+        assert "| | CIEDE2000, high | checkerboard (dB), high |" in text
+        assert "| input | 3.46 | 2.5 |" in text and "| plain | 3.46 ± 0.00 | 3.9 ± 0.2 |" in text
+        assert "PSNR" not in text
+    table = pd.read_csv(folder / "table.csv").set_index("row")
+    assert table.loc["strong", "checkerboard_mean"] == 4.0
+
+
+@pytest.mark.parametrize(("named", "fault"), [(["ciede2000", "psnr"], "psnr"), (["sharpness"], "sharpness")])
+def test_metric_that_was_not_measured_is_refused_in_one_line(project, capsys, named, fault):
+    with_other_metrics(project, named)
+    assert run_report(project) == 2
+    error = capsys.readouterr().err
+    assert "losses.yaml" in error and f"report.metrics: the runs did not measure {fault}\n" in error
+    assert error.count("\n") == 1
+
+
 def test_publish_copies_what_is_to_be_read_and_renews_the_readme(project):
     assert run_report(project, "--publish") == 0
     published = project / "results" / "published" / "quick" / "losses"

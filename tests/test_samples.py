@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageStat
 
 from restoration_lib import samples
 
@@ -297,6 +297,16 @@ def test_real_split_is_the_documented_rule(real):
     for which in ("photographs", "paintings"):
         for part, pictures in samples.split(which).items():
             assert set(pictures) <= set(parts[part])
+
+
+def test_real_vintage_photographs_are_test_pictures_of_a_single_hue(real):
+    old = samples.vintage()
+    assert old == [path for path in real["photographs"] if "vintage" in path.name]
+    assert len(old) == 3
+    assert set(old) <= set(samples.split("photographs")["test"])
+    for path in old:
+        with Image.open(path) as picture:
+            assert max(ImageStat.Stat(picture.convert("LAB")).stddev[1:]) < 5
 
 
 def test_real_table_adds_up(real):

@@ -67,3 +67,34 @@ def test_bootstrap_interval_is_near_the_normal_one_for_many_pictures():
     half = 1.96 * (a - b).std(ddof=1) / np.sqrt(400)
     assert table["difference"] - table["low"] == pytest.approx(half, rel=0.1)
     assert table["high"] - table["difference"] == pytest.approx(half, rel=0.1)
+
+
+@pytest.fixture
+def other(rows):
+    """The rows with other figures than PSNR and SSIM, one of which no table knows."""
+    return rows.assign(ciede2000=rows.psnr / 3, checkerboard=rows.psnr - 31, strange=1.0).drop(columns=["psnr", "ssim"])
+
+
+def test_other_metrics_have_their_own_means_and_spreads(other):
+    summary = tables.over_seeds(other, "variant", "rate")
+    metrics = [f"{metric}_{figure}" for metric in ("ciede2000", "checkerboard") for figure in ("mean", "std")]
+    assert list(summary.columns) == [*metrics, "seeds", "pictures"]
+    a = summary.loc[("a", 1.0)]
+    assert a["ciede2000_mean"] == pytest.approx(11) and a["checkerboard_mean"] == pytest.approx(2)
+    assert a["ciede2000_std"] == pytest.approx(np.std([32 / 3, 34 / 3], ddof=1))
+    assert np.isnan(summary.loc[("median 3x3", 1.0), "checkerboard_std"])
+
+
+def test_markdown_of_other_metrics_has_their_headings_and_decimals(other):
+    summary = tables.over_seeds(other, "variant", "rate")
+    lines = tables.markdown(summary, ["input", "a"], {1.0: "high"}, ["checkerboard", "ciede2000"]).splitlines()
+    assert lines[0] == "| | checkerboard (dB), high | CIEDE2000, high |"
+    assert lines[2] == "| input | -10.5 | 6.83 |"
+    assert lines[3] == "| a | 2.0 ± 1.4 | 11.00 ± 0.47 |"
+    matrix = tables.layout(summary, ["a"], {1.0: "high"}, "ciede2000", "std")
+    assert matrix.loc["a", "high"] == pytest.approx(np.std([32 / 3, 34 / 3], ddof=1))
+
+
+def test_paired_differences_of_another_metric(other):
+    table = tables.paired_differences(other, "variant", "rate", [("a", "b")], "ciede2000").iloc[0]
+    assert table["difference"] == pytest.approx(np.mean([1.0, 3.0, 1.5, 5.5]) / 3)

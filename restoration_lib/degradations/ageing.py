@@ -75,21 +75,22 @@ def grain(picture: Tensor, strength: float, generator: torch.Generator | None = 
     """Film grain: grey noise of up to 0.04 RMS, clumped over about a pixel, strongest in the mid-tones."""
     noise = torch.randn(1, *picture.shape[-2:], generator=generator).to(picture)
     noise = _gaussian(noise, 0.8 * _uniform(0.5, 1.2, generator) * max(1.0, _scale(picture)))
-    noise = noise / noise.std().clamp(min=1e-6)
+    noise = noise / noise.std(correction=0).clamp(min=1e-6)
     midtones = 0.4 + 2.4 * _luma(picture) * (1 - _luma(picture))
     return picture + 0.04 * strength * _uniform(0.4, 1, generator) * midtones * noise
 
 
 @_effect
 def dust(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
-    """Up to 150 specks on 512 x 512 px, 1 to 4 px wide, round or long; two thirds bright, the others dark."""
+    """Up to 100 specks on 512 x 512 px, 1 to 4 px wide, round or long; two thirds bright, the others dark."""
     height, width = picture.shape[-2:]
-    count = round(150 * strength * _uniform(0.3, 1, generator) * max(height, width) / min(height, width))
+    count = round(100 * strength * _uniform(0.3, 1, generator) * max(height, width) / min(height, width))
     draws = torch.rand(7, count, 1, 1, generator=generator).to(picture)
     y, x = draws[0] * height, draws[1] * width
-    radius = ((0.6 + 1.4 * draws[2]) * _scale(picture)).clamp(min=0.6)
-    stretch, turn, opacity = 1 + 1.5 * draws[3], math.pi * draws[4], 0.4 + 0.6 * draws[5]
-    reach = math.ceil(2.5 * max(0.6, 2 * _scale(picture)) + 0.5)
+    size = (0.6 + 1.4 * draws[2]) * _scale(picture)
+    radius = size.clamp(min=0.6)  # what is smaller than a pixel shows as a paler one
+    stretch, turn, opacity = 1 + 1.5 * draws[3], math.pi * draws[4], (0.4 + 0.6 * draws[5]) * (size / radius) ** 2
+    reach = math.ceil(2.5 * (max(0.6, 2 * _scale(picture)) + 0.5)) + 1
     steps = torch.arange(-reach, reach + 1, device=picture.device)
     rows, columns = y.long() + steps[:, None], x.long() + steps  # a small window around each speck
     down, across = rows - y, columns - x
@@ -110,8 +111,7 @@ def scratches(picture: Tensor, strength: float, generator: torch.Generator | Non
     """Up to 8 thin bright scratches, slightly bent, 0.6 to 1.6 px wide at 512 px, that come and go along the way."""
     for _ in range(round(8 * strength * _uniform(0.2, 1, generator))):
         distance, along = _curve(picture, generator)
-        width = max(0.5, _uniform(0.6, 1.6, generator) * _scale(picture))
-        cover = (width / 2 + 0.5 - distance).clamp(0, 1)
+        cover = _line(distance, _uniform(0.6, 1.6, generator) * _scale(picture))
         gaps = (torch.sin(along * _uniform(10, 40, generator) + _uniform(0, 6.3, generator)) + 1.3).clamp(0, 1)
         ends = (along > _uniform(-0.6, 0, generator)) & (along < _uniform(0.1, 0.8, generator))
         picture = picture + cover * gaps * ends * _uniform(0.4, 0.9, generator) * (0.96 - picture)
@@ -129,7 +129,7 @@ def stains(picture: Tensor, strength: float, generator: torch.Generator | None =
         ragged = F.interpolate(ragged, (height, width), mode="bicubic", align_corners=False)[0]
         down, across = _offsets(picture, slice(0, height), slice(0, width), y, x)
         inside = 1 - (down**2 + across**2).sqrt() / radius + 0.25 * ragged  # 0 at the edge
-        cover = (inside / 0.15).clamp(0, 1) * 0.6 + 0.4 * torch.exp(-((inside / 0.06) ** 2))
+        cover = 0.6 * (inside / 0.03).clamp(0, 1) + 0.4 * torch.exp(-(((inside - 0.06) / 0.05) ** 2))
         tone = picture.new_tensor((0.8, 0.66, 0.44)).view(3, 1, 1)
         picture = picture * (1 + strength * _uniform(0.4, 0.9, generator) * cover * (tone - 1))
     return picture
@@ -139,11 +139,11 @@ def stains(picture: Tensor, strength: float, generator: torch.Generator | None =
 def creases(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Up to 3 folds across the print: a broken white line, 1 to 3 px at 512 px, between a shadow and a light."""
     for _ in range(round(3 * strength * _uniform(0.2, 1, generator))):
-        distance, along = _curve(picture, generator, bend=0.02, signed=True)
-        width = max(0.7, _uniform(1, 3, generator) * _scale(picture))
+        distance, along = _curve(picture, generator, bend=0.02)
+        width = _uniform(1, 3, generator) * _scale(picture)
         slope = torch.exp(-distance.abs() / (5 * width)) * distance.sign()
         crack = (torch.sin(along * _uniform(15, 60, generator)) + _uniform(0.2, 1.4, generator)).clamp(0, 1)
-        cover = (width / 2 + 0.5 - distance.abs()).clamp(0, 1) * crack * _uniform(0.5, 0.95, generator)
+        cover = _line(distance, width) * crack * _uniform(0.5, 0.95, generator)
         picture = picture + 0.12 * slope
         picture = picture + cover * (0.95 - picture)
     return picture
@@ -211,10 +211,13 @@ def _offsets(picture: Tensor, rows: slice, columns: slice, y: float, x: float) -
     return down, across
 
 
-def _curve(
-    picture: Tensor, generator: torch.Generator | None, bend: float = 0.06, signed: bool = False
-) -> tuple[Tensor, Tensor]:
-    """A random, slightly bent line through the picture: distance to it in pixels, and place along it, (H, W) each.
+def _line(distance: Tensor, width: float) -> Tensor:
+    """How much of each pixel a line of this width covers; one thinner than a pixel is paler."""
+    return (max(width, 1) / 2 + 0.5 - distance.abs()).clamp(0, 1) * min(width, 1)
+
+
+def _curve(picture: Tensor, generator: torch.Generator | None, bend: float = 0.06) -> tuple[Tensor, Tensor]:
+    """A random, slightly bent line: signed distance to it in pixels, and place along it, (H, W) each.
 
     The place runs from about -1 to 1 over the longer side, 0 at the line's middle.
     """
@@ -226,4 +229,4 @@ def _curve(
     along = (down * math.sin(turn) + across * math.cos(turn)) / length
     waves = _uniform(2, 6, generator), _uniform(0, 2 * math.pi, generator)
     distance = down * math.cos(turn) - across * math.sin(turn) - bend * length * torch.sin(along * waves[0] + waves[1])
-    return (distance if signed else distance.abs()), along
+    return distance, along
