@@ -23,7 +23,9 @@ DPI = 72  # pictures of noise hardly compress: at 100, an executed notebook has 
 def show(axis: Axes, picture: Tensor, title: str = "") -> None:
     """One picture without ticks."""
     pixels = to_uint8(picture.reshape(picture.shape[-3:]))
-    axis.imshow(pixels, interpolation="nearest" if max(pixels.shape) <= 640 else "auto")  # "auto" reduces without aliases
+    axis.imshow(
+        pixels, interpolation="nearest" if max(pixels.shape) <= 640 else "auto"
+    )  # "auto" reduces without aliases
     axis.set_title(title, fontsize=9)
     axis.set_axis_off()
 

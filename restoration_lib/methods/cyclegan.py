@@ -1,6 +1,7 @@
 """S0 and S3: translation between two domains of which no pairs are known (CycleGAN, Zhu et al. 2017)."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from restoration_lib import losses
@@ -54,6 +55,9 @@ class CycleGAN(Method):
         norm, output: of the generators, see `networks.cyclegan`.
         discriminator_norm: of the s0 discriminators, "batch", "instance" or "none"; those of s3 have InstanceNorm.
         lambda_cycle, lambda_identity: weights; an identity weight of 0 costs nothing.
+        discriminator_blur: side in pixels, odd, of a box that blurs the discriminators' pictures, twice; 1 leaves them
+            sharp. Dust and grain give an aged picture away at once; blurred, it is judged by its colours and
+            contrast (as by the colour discriminator of WESPE, Ignatov et al. 2018, section 3).
         learning_rate, discriminator_learning_rate: of Adam, betas (0.5, 0.999).
         pool_size: generated pictures kept for each discriminator.
 
@@ -71,6 +75,7 @@ class CycleGAN(Method):
         norm: str = "instance",
         output: str = "tanh",
         discriminator_norm: str = "batch",
+        discriminator_blur: int = 1,
         lambda_cycle: float = 10.0,
         lambda_identity: float = 5.0,
         learning_rate: float = 2e-4,
@@ -85,6 +90,11 @@ class CycleGAN(Method):
         }.items():  # fmt: skip
             if value < 0:
                 raise ValueError(f"{name}: expected 0 or more, got {value}")
+        if discriminator_blur < 1 or discriminator_blur % 2 == 0:
+            raise ValueError(
+                f"discriminator_blur: expected an odd number of pixels, 1 or more, got {discriminator_blur}"
+            )
+        self.discriminator_blur = discriminator_blur
         self.lambda_cycle, self.lambda_identity = lambda_cycle, lambda_identity
         generator = OldPhotoGenerator if system == "s0" else ResnetGenerator
         for domain in ("a", "b"):
@@ -131,7 +141,7 @@ class CycleGAN(Method):
                 self.networks[f"discriminator_{domain}"].requires_grad_(False),
             )
             with self.autocast(real.device):
-                verdict = discriminator(paths[f"fake_{domain}"])
+                verdict = discriminator(self._blurred(paths[f"fake_{domain}"]))
             discriminator.requires_grad_(True)
             terms[f"adversarial_{domain}"] = losses.least_squares(verdict, 1.0)
             terms[f"cycle_{domain}"] = self.lambda_cycle * 2 * losses.l1(paths[f"round_trip_{domain}"], real)
@@ -145,10 +155,17 @@ class CycleGAN(Method):
         name = f"discriminator_{domain}"
         discriminator, shown = self.networks[name], self.parts[f"pool_{domain}"].swap(fake)
         with self.autocast(real.device):  # apart: BatchNorm must not mix the two
-            verdicts = discriminator(real), discriminator(shown)
+            verdicts = discriminator(self._blurred(real)), discriminator(self._blurred(shown))
         total = (losses.least_squares(verdicts[0], 1.0) + losses.least_squares(verdicts[1], 0.0)) / 2
         norm = self.update(total, name)
         return {name: total, f"{name}_gradient": norm}
+
+    def _blurred(self, pictures: Tensor) -> Tensor:
+        """What the discriminators see."""
+        side = self.discriminator_blur
+        for _ in range(2 if side > 1 else 0):
+            pictures = F.avg_pool2d(pictures, side, stride=1, padding=side // 2, count_include_pad=False)
+        return pictures
 
     @torch.no_grad()
     def translate(self, pictures: Tensor, domain: str) -> Tensor:
