@@ -55,7 +55,7 @@ def captioned(pictures: Sequence[Tensor], titles: Sequence[str], width: int, sid
                                 layout="constrained")  # fmt: skip
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
+    for axis, (picture, title) in zip(axes.flat, zip(pictures, titles, strict=True), strict=False):
         show(axis, picture, title)
     return _done(figure)
 

@@ -44,7 +44,7 @@ def checkerboard(truth: np.ndarray, picture: np.ndarray) -> float:
 
 
 def _grid_energy(picture: np.ndarray, period: int = 8) -> float:
-    """Mean ratio in dB of the spectrum's lattice of multiples of 1/period to its surroundings, DC left out."""
+    """Mean ratio of the spectrum's lattice of multiples of 1/period to its surroundings, DC left out, in dB."""
     height, width = (side // period * period for side in picture.shape[:2])
     if min(height, width) < 8 * period:
         raise ValueError(f"checkerboard: pictures of {width} x {height} px are too small, take {8 * period} px or more")
@@ -58,8 +58,8 @@ def _grid_energy(picture: np.ndarray, period: int = 8) -> float:
     for row, column in zip(rows.ravel()[1:], columns.ravel()[1:], strict=True):
         patch = power[np.ix_(np.arange(row - 3, row + 4) % height, np.arange(column - 3, column + 4) % width)]
         peak = patch[2:5, 2:5].sum()  # the window spreads a peak over its neighbours
-        ratios.append(10 * np.log10(peak / 9 / ((patch.sum() - peak) / 40)))
-    return float(np.mean(ratios))
+        ratios.append(peak / 9 / ((patch.sum() - peak) / 40))
+    return 10 * float(np.log10(np.mean(ratios)))
 
 
 METRICS = {"psnr": psnr, "ssim": ssim, "ciede2000": ciede2000, "checkerboard": checkerboard}

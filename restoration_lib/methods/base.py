@@ -106,4 +106,4 @@ def warmup_cosine(steps: int, warmup: int = 100) -> Schedule:
 
 def constant_then_linear(steps: int) -> Schedule:
     """Constant for the first half, then down in a straight line to zero (CycleGAN, Zhu et al. 2017, section 4)."""
-    return lambda step: min(1.0, 2 * (1 - step / steps))
+    return lambda step: min(1.0, 2 * (1 - step / max(1, steps)))

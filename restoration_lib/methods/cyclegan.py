@@ -6,7 +6,7 @@ from torch import Tensor
 
 from restoration_lib import losses
 from restoration_lib.methods.base import Method, constant_then_linear
-from restoration_lib.networks.cyclegan import OldPhotoDiscriminator, OldPhotoGenerator, ResnetGenerator
+from restoration_lib.networks.cyclegan import NORMS, OldPhotoDiscriminator, OldPhotoGenerator, ResnetGenerator
 from restoration_lib.networks.discriminators import PatchGAN
 
 SYSTEMS = ("s0", "s3")
@@ -25,10 +25,10 @@ class PicturePool:
         out = []
         for picture in pictures.detach():
             if len(self.pictures) < self.size:
-                self.pictures.append(picture)
+                self.pictures.append(picture.clone())  # not a view of its whole batch
             elif self.size and torch.rand(()) < 0.5:
                 place = int(torch.randint(self.size, ()))
-                picture, self.pictures[place] = self.pictures[place], picture
+                picture, self.pictures[place] = self.pictures[place], picture.clone()
             out.append(picture)
         return torch.stack(out)
 
@@ -90,6 +90,8 @@ class CycleGAN(Method):
         }.items():  # fmt: skip
             if value < 0:
                 raise ValueError(f"{name}: expected 0 or more, got {value}")
+        if discriminator_norm not in NORMS:
+            raise ValueError(f"discriminator_norm: expected one of {', '.join(NORMS)}, got {discriminator_norm!r}")
         if discriminator_blur < 1 or discriminator_blur % 2 == 0:
             raise ValueError(
                 f"discriminator_blur: expected an odd number of pixels, 1 or more, got {discriminator_blur}"

@@ -79,18 +79,18 @@ class OldPhotoGenerator(TranslationGenerator):
         super().__init__(
             8,
             output,
-            nn.Conv2d(3, f, 4, stride=2, padding=1),
+            nn.Conv2d(3, f, 4, stride=2, padding=1, padding_mode="reflect"),
             nn.LeakyReLU(0.2, True),
             *_convolution(f, 2 * f, 4, norm, stride=2, padding=1),
             nn.LeakyReLU(0.2, True),
             *_convolution(2 * f, 4 * f, 4, norm, stride=2, padding=1),
             nn.LeakyReLU(0.2, True),
             *(Block(4 * f, norm) for _ in range(blocks)),
-            *_upsample(4 * f, 2 * f, upsampling, norm),
+            *_upsample(4 * f, 2 * f, 4, upsampling, norm),
             nn.ReLU(True),
-            *_upsample(2 * f, f, upsampling, norm),
+            *_upsample(2 * f, f, 4, upsampling, norm),
             nn.ReLU(True),
-            *_upsample(f, _outputs(output), upsampling),
+            *_upsample(f, _outputs(output), 4, upsampling),
         )
 
 
@@ -119,9 +119,9 @@ class ResnetGenerator(TranslationGenerator):
             *_convolution(2 * f, 4 * f, 3, norm, stride=2, padding=1),
             nn.ReLU(True),
             *(Block(4 * f, norm) for _ in range(blocks)),
-            *_upsample(4 * f, 2 * f, upsampling, norm),
+            *_upsample(4 * f, 2 * f, 3, upsampling, norm),
             nn.ReLU(True),
-            *_upsample(2 * f, f, upsampling, norm),
+            *_upsample(2 * f, f, 3, upsampling, norm),
             nn.ReLU(True),
             nn.Conv2d(f, _outputs(output), 7, padding=3, padding_mode="reflect"),
         )
@@ -160,12 +160,14 @@ def _convolution(inputs: int, outputs: int, side: int, norm: str, mode: str = "r
     return [convolution, *_norm(norm, outputs)]
 
 
-def _upsample(inputs: int, outputs: int, upsampling: str, norm: str = "none") -> list[nn.Module]:
-    """Twice the size, and the norm where one is named."""
+def _upsample(inputs: int, outputs: int, side: int, upsampling: str, norm: str = "none") -> list[nn.Module]:
+    """Twice the size, and the norm; `side` is that of the transposed kernel, 3 or 4."""
     if upsampling not in UPSAMPLINGS:
         raise ValueError(f"upsampling: expected one of {', '.join(UPSAMPLINGS)}, got {upsampling!r}")
     if upsampling == "transposed":
-        layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=norm == "none")]
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(inputs, outputs, side, stride=2, padding=1, output_padding=side % 2, bias=norm == "none")
+        ]
     else:
         convolution = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect", bias=norm == "none")
         layers = [nn.Upsample(scale_factor=2, mode="nearest"), convolution]
