@@ -6,7 +6,7 @@
 PYTHON ?= python3
 PROFILE ?= quick
 WORKERS ?= 2
-SWEEPS = notebooks/sweeps/data_loading.yaml notebooks/sweeps/loss_ablation.yaml
+SWEEPS = $(patsubst %,notebooks/sweeps/%.yaml,data_loading old_photos loss_ablation identity)
 
 BIN = .venv/bin
 READY = .venv/ready

@@ -53,6 +53,7 @@ def write_tables(sweep: Path, folder: Path) -> bool:
     metrics = section.get("metrics", ["psnr", "ssim"])
     if unknown := [name for name in metrics if name not in tables.METRICS or name not in rows]:
         raise SweepError(f"{sweep}: report.metrics: the runs did not measure {', '.join(map(str, unknown))}")
+    labels = {value: label for value, label in labels.items() if value in set(rows[column])}  # of this profile
     summary = tables.over_seeds(rows, case, column)
     fixed = [row for row in FIXED_ROWS if row in summary.index.get_level_values(0)]
     titled = [

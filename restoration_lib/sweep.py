@@ -144,10 +144,12 @@ def _outcomes(jobs, workers):
         yield from (execute(run, folder, threads) for run, folder in jobs)
         return
     try:
+        import dask
         from dask.distributed import Client, LocalCluster, as_completed
     except ImportError:
         raise SweepError("--workers needs dask: pip install restoration_lib[sweep]") from None
     # Without an address of its own, dask takes port 8787 and warns when another sweep has it.
+    dask.config.set({"distributed.worker.profile.enabled": False})  # it samples all the time, and nobody looks
     quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
     with (
         LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, **quiet) as cluster,

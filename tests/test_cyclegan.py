@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy.ndimage import uniform_filter
 from torch import nn
 
 from restoration_lib import training
-from restoration_lib.methods.cyclegan import PATHS, CycleGAN, PicturePool
+from restoration_lib.methods.cyclegan import CycleGAN, PicturePool
 from restoration_lib.networks.cyclegan import OldPhotoDiscriminator, OldPhotoGenerator, ResnetGenerator
 from restoration_lib.networks.discriminators import PatchGAN
 
@@ -266,8 +267,21 @@ def test_identity_of_weight_0_costs_no_call_of_a_generator(weight, calls):
     assert {name for name in terms if "identity" in name} == ({"identity_a", "identity_b"} if weight else set())
     parts = [f"{part}_{domain}" for part in ("adversarial", "cycle", "identity") for domain in ("a", "b")]
     assert terms["generator"].item() == pytest.approx(sum(float(terms[name]) for name in parts if name in terms))
-    expected = {name for name in PATHS if weight or "identity" not in name}
-    assert set(method.paths(batch["a"], batch["b"])) == expected
+
+
+def test_discriminators_see_their_pictures_through_a_box_blur_taken_twice():
+    method, seen = cyclegan(discriminator_blur=5), []
+    for name in ("discriminator_a", "discriminator_b"):
+        method.networks[name].register_forward_hook(lambda module, given, verdict: seen.append(given[0]))
+    batch = random_batch()
+    method.step(batch)
+    assert len(seen) == 6  # in each domain: the generated picture twice, the real one once
+    blurred = batch["b"]
+    for _ in range(2):
+        blurred = torch.from_numpy(uniform_filter(blurred.numpy(), (1, 1, 5, 5)))
+    inside = (..., slice(4, -4), slice(4, -4))  # at the border, the box covers what there is
+    [real_b] = [picture for picture in seen if torch.allclose(picture[inside], blurred[inside], atol=1e-5)]
+    assert real_b[0, 0, 0, 0] == pytest.approx(batch["b"][0, 0, :3, :3].mean().item(), abs=0.1)
 
 
 @pytest.mark.parametrize("discriminator_norm", ["batch", "instance", "none"])

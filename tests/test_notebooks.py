@@ -21,7 +21,7 @@ def photos(tmp_path_factory):
     rng = np.random.default_rng(0)
     for k in range(10):
         coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-        coarse.resize((80, 60), Image.Resampling.BICUBIC).save(folder / f"{k}.jpg")
+        coarse.resize((96, 72), Image.Resampling.BICUBIC).save(folder / f"{k}.jpg")
     whole = (folder / "0.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     return folder
@@ -46,6 +46,41 @@ def test_01_shows_the_data(tmp_path, photos):
     assert "cut.jpg" in json.loads(record.read_text())["skipped"][0]
     assert len(list(record.parent.glob("figures/*.png"))) == 6
     assert "widget" not in (record.parent / "notebook.ipynb").read_text().lower().replace("ipywidgets", "")
+
+
+@pytest.mark.slow
+def test_02_restores_old_photographs_and_06_translates(tmp_path, photos):
+    """Both CycleGANs, by their sweeps; 06b reads the runs of 06."""
+    small = {"size": 66, "crop": 64, "features": 4, "blocks": 1, "steps": 4, "interval": 2}
+    (tmp_path / "other").mkdir()
+    for path in sorted(photos.glob("?.jpg")):
+        Image.open(path).rotate(90, expand=True).save(tmp_path / "other" / path.name)
+    restore = tiny(
+        "old_photos", tmp_path, base={"old": str(photos), "new": str(photos), "photographs": str(photos), **small},
+        grid={"seed": [0]},
+    )  # fmt: skip
+    translate = tiny(
+        "identity", tmp_path, base={"domain_a": str(photos), "domain_b": str(tmp_path / "other"), **small},
+        grid={"lambda_cycle": [10.0], "seed": [0]},
+    )  # fmt: skip
+    command = [str(restore), str(translate), "--profile", "tiny", "--out", str(tmp_path)]
+    assert sweep.main([*command, "--workers", "2"]) == 0
+    assert report.main(command) == 0
+
+    [path] = (tmp_path / "tiny").glob("old_photos/*/run.json")
+    record = json.loads(path.read_text())
+    assert {row["method"] for row in record["rows"]} == {"input", "restored", "stretch", "stretch + median 3x3"}
+    assert set(record["rows"][0]) == {"picture", "method", "psnr", "ssim", "ciede2000", "checkerboard"}
+    assert set(record["translation"]["a"]) == {"round_trip", "identity", "colour_shift"}
+    assert [line for line in record["skipped"] if "cut.jpg" in line]
+    assert len(list(path.parent.glob("figures/*.png"))) == 7
+    table = (tmp_path / "tiny" / "old_photos" / "table.md").read_text()
+    assert "| PSNR (dB), aged | SSIM, aged | CIEDE2000, aged | checkerboard (dB), aged |" in table
+
+    assert len(list((tmp_path / "tiny").glob("identity/*/run.json"))) == 2
+    table = (tmp_path / "tiny" / "identity" / "table.md").read_text()
+    assert "| without identity mapping |" in table and "colour shift (CIEDE2000), cycle 10" in table
+    assert len(list((tmp_path / "tiny" / "06b_identity_sweep").glob("figures/*.png"))) == 5
 
 
 @pytest.mark.slow

@@ -326,7 +326,7 @@ def test_gradient_that_is_not_a_number_under_a_finite_loss_is_found(tmp_path):
 
         def step(self, batch):
             loss = self.networks["count"].weight.square().sum().sqrt()  # 0, with the gradient 0/0
-            norm = self.update(loss, "count", clip=0.5)
+            norm = self.update([loss], "count", clip=0.5)
             return {"generator": loss.detach(), "generator_gradient": norm}
 
     with pytest.raises(training.NonFiniteLoss, match="step 1: generator_gradient is nan"):

@@ -98,7 +98,7 @@ class AdversarialRestorer(Method):
             terms["adversarial"] = self.adversarial_weight * self.adversarial_loss(verdict, 1.0)
             discriminator.requires_grad_(True)
         total = sum(terms.values())
-        norm = self.update(total, "generator", clip=self.clip)
+        norm = self.update([total], "generator", clip=self.clip)
         return {"generator": total, **terms, "generator_gradient": norm}
 
     def _discriminator_step(self, observed: Tensor, truth: Tensor, restored: Tensor) -> dict[str, Tensor]:
@@ -120,7 +120,7 @@ class AdversarialRestorer(Method):
                 answer = F.adaptive_avg_pool2d(answer.float(), verdict.shape[-2:])
             terms[f"discriminator_{name}"] = self.adversarial_loss(verdict, answer)
         total = terms["discriminator_real"] + sum(list(terms.values())[1:]) / (len(terms) - 1)
-        norm = self.update(total, "discriminator", clip=self.clip)
+        norm = self.update([total], "discriminator", clip=self.clip)
         return {"discriminator": total, **terms, "discriminator_gradient": norm}
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """What every method has: networks, optimisers and schedulers by name, and one state for the checkpoint."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -36,12 +36,16 @@ class Method:
         self.optimizers[name] = torch.optim.Adam(network.parameters(), learning_rate, betas)
         self.schedulers[name] = torch.optim.lr_scheduler.LambdaLR(self.optimizers[name], schedule)
 
-    def update(self, loss: Tensor, *names: str, clip: float = math.inf) -> Tensor:
-        """One optimiser step of these networks on `loss`, the gradient's norm clipped; returns the norm before that."""
+    def update(self, losses: Iterable[Tensor], *names: str, clip: float = math.inf) -> Tensor:
+        """One optimiser step of these networks on the sum of `losses`; returns the gradient's norm before clipping.
+
+        An iterator may build each loss when it is asked for it: what the one before needed is free by then.
+        """
         parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
         for name in names:
             self.optimizers[name].zero_grad(set_to_none=True)
-        loss.backward()
+        for loss in losses:
+            loss.backward()
         norm = nn.utils.clip_grad_norm_(parameters, clip)
         for name in names:
             self.optimizers[name].step()

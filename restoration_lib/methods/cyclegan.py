@@ -1,5 +1,7 @@
 """S0 and S3: translation between two domains of which no pairs are known (CycleGAN, Zhu et al. 2017)."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +12,7 @@ from restoration_lib.networks.cyclegan import NORMS, OldPhotoDiscriminator, OldP
 from restoration_lib.networks.discriminators import PatchGAN
 
 SYSTEMS = ("s0", "s3")
+# The eight pictures of a step; a name is that of the domain that the picture should belong to.
 PATHS = ("real_a", "fake_b", "round_trip_a", "identity_a", "real_b", "fake_a", "round_trip_b", "identity_b")
 
 
@@ -112,46 +115,39 @@ class CycleGAN(Method):
         self.parts["pool_a"], self.parts["pool_b"] = PicturePool(pool_size), PicturePool(pool_size)
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        real_a, real_b = batch["a"], batch["b"]
-        paths = self.paths(real_a, real_b)
-        terms = self._generator_step(paths)
-        terms |= self._discriminator_step("a", real_a, paths["fake_a"])
-        terms |= self._discriminator_step("b", real_b, paths["fake_b"])
+        terms: dict[str, Tensor] = {}
+        fakes: dict[str, Tensor] = {}
+        norm = self.update(self._generator_losses(batch, terms, fakes), "generator_a", "generator_b")
+        terms = {"generator": sum(terms.values()), **terms, "generator_gradient": norm}
+        for domain, fake in fakes.items():
+            terms |= self._discriminator_step(domain, batch[domain], fake)
         terms["discriminator"] = terms["discriminator_a"] + terms["discriminator_b"]
         for scheduler in self.schedulers.values():
             scheduler.step()
         return {name: term.detach() for name, term in terms.items()}
 
-    def paths(self, real_a: Tensor, real_b: Tensor) -> dict[str, Tensor]:
-        """The eight pictures of PATHS; without the identities where their weight is 0."""
-        generator_a, generator_b = self.networks["generator_a"], self.networks["generator_b"]
-        with self.autocast(real_a.device):
-            fake_b, fake_a = generator_b(real_a), generator_a(real_b)
-            paths = {
-                "real_a": real_a, "fake_b": fake_b, "round_trip_a": generator_a(fake_b),
-                "real_b": real_b, "fake_a": fake_a, "round_trip_b": generator_b(fake_a),
-            }  # fmt: skip
-            if self.lambda_identity:
-                paths |= {"identity_a": generator_a(real_a), "identity_b": generator_b(real_b)}
-        return paths
+    def _generator_losses(self, batch: dict[str, Tensor], terms: dict, fakes: dict) -> Iterator[Tensor]:
+        """The generators' loss in parts, for `update`; fills in `terms` and `fakes`. With A and B exchanged:
 
-    def _generator_step(self, paths: dict[str, Tensor]) -> dict[str, Tensor]:
-        terms = {}
-        for domain in ("a", "b"):
-            real, discriminator = (
-                paths[f"real_{domain}"],
-                self.networks[f"discriminator_{domain}"].requires_grad_(False),
-            )
+        real_a -> generator B -> fake_b -> generator A -> round_trip_a, and real_a -> generator A -> identity_a.
+        """
+        for domain, other in (("a", "b"), ("b", "a")):
+            real, generator, back = batch[domain], *(self.networks[f"generator_{d}"] for d in (other, domain))
+            discriminator = self.networks[f"discriminator_{other}"].requires_grad_(False)
             with self.autocast(real.device):
-                verdict = discriminator(self._blurred(paths[f"fake_{domain}"]))
+                fake = generator(real)
+                round_trip = back(fake)
+                verdict = discriminator(self._blurred(fake))
             discriminator.requires_grad_(True)
-            terms[f"adversarial_{domain}"] = losses.least_squares(verdict, 1.0)
-            terms[f"cycle_{domain}"] = self.lambda_cycle * 2 * losses.l1(paths[f"round_trip_{domain}"], real)
+            fakes[other] = fake.detach()
+            terms[f"adversarial_{other}"] = losses.least_squares(verdict, 1.0)
+            terms[f"cycle_{domain}"] = self.lambda_cycle * 2 * losses.l1(round_trip, real)
+            yield terms[f"adversarial_{other}"] + terms[f"cycle_{domain}"]
             if self.lambda_identity:
-                terms[f"identity_{domain}"] = self.lambda_identity * 2 * losses.l1(paths[f"identity_{domain}"], real)
-        total = sum(terms.values())
-        norm = self.update(total, "generator_a", "generator_b")
-        return {"generator": total, **terms, "generator_gradient": norm}
+                with self.autocast(real.device):
+                    identity = back(real)
+                terms[f"identity_{domain}"] = self.lambda_identity * 2 * losses.l1(identity, real)
+                yield terms[f"identity_{domain}"]
 
     def _discriminator_step(self, domain: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         name = f"discriminator_{domain}"
@@ -159,7 +155,7 @@ class CycleGAN(Method):
         with self.autocast(real.device):  # apart: BatchNorm must not mix the two
             verdicts = discriminator(self._blurred(real)), discriminator(self._blurred(shown))
         total = (losses.least_squares(verdicts[0], 1.0) + losses.least_squares(verdicts[1], 0.0)) / 2
-        norm = self.update(total, name)
+        norm = self.update([total], name)
         return {name: total, f"{name}_gradient": norm}
 
     def _blurred(self, pictures: Tensor) -> Tensor:
