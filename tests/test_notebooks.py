@@ -56,7 +56,7 @@ def test_02_restores_old_photographs_and_06_translates(tmp_path, photos):
     for path in sorted(photos.glob("?.jpg")):
         Image.open(path).rotate(90, expand=True).save(tmp_path / "other" / path.name)
     restore = tiny(
-        "old_photos", tmp_path, base={"old": str(photos), "new": str(photos), "photographs": str(photos), **small},
+        "old_photos", tmp_path, base={"old": str(photos), "new": str(photos), "photographs": str(tmp_path / "other"), **small},
         grid={"seed": [0]},
     )  # fmt: skip
     translate = tiny(
