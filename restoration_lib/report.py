@@ -134,12 +134,12 @@ def write_readme(published: Path, readme: Path) -> None:
 
 
 def readme_block(published: Path) -> str:
-    """All published overviews, one after the other, each with a link to its folder."""
+    """All published overviews, one after the other, each with a link to its folder in the corner of its table."""
     blocks = []
     for path in sorted(published.glob("*/*/overview.md"), key=lambda path: path.parts[-3:]):
         where = path.parent.relative_to(published.parent.parent).as_posix()
-        title = f"**[{path.parent.name}]({where}), {path.parent.parent.name} profile**"
-        blocks.append(f"{title}\n\n{path.read_text(encoding='utf-8')}")
+        corner = f"| [{path.parent.name}]({where}), {path.parent.parent.name} profile |"
+        blocks.append(path.read_text(encoding="utf-8").replace("| |", corner, 1))
     return "\n".join(blocks).rstrip()
 
 
