@@ -181,8 +181,8 @@ def test_s3_discriminator_has_the_parameters_of_the_paper_but_for_norms():
 @pytest.mark.parametrize("system", GENERATORS)
 def test_networks_compute_on_pictures_from_minus_1_to_1(system):
     pictures = torch.rand(1, 3, SIDE, SIDE)
-    for network in cyclegan(system=system).networks.values():
-        seen = []
+    for name, network in cyclegan(system=system).networks.items():
+        network, seen = (network.module if "average" in name else network), []
         network.layers[0].register_forward_pre_hook(lambda layer, given, seen=seen: seen.append(given[0]))
         network(pictures)
         assert_close(seen[0], (pictures - 0.5) / 0.5)
@@ -317,18 +317,29 @@ def test_learning_rates_are_constant_for_half_of_the_steps_then_fall_to_0():
     assert {method.optimizers[name].param_groups[0]["betas"] for name in names} == {(0.5, 0.999)}
 
 
+@pytest.mark.parametrize("averaging", [0.0, 0.6])
+def test_average_generators_follow_the_exponential_mean_of_the_weights(averaging):
+    method, mean = cyclegan(averaging=averaging), None
+    for k in range(20):
+        method.step(random_batch(k))
+        weight = method.networks["generator_b"].layers[0].weight.detach().double()
+        decay = min(averaging, k / (k + 9))  # of the first k + 1 steps
+        mean = weight if mean is None else decay * mean + (1 - decay) * weight
+        assert_close(method.networks["average_b"].module.layers[0].weight.double(), mean, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("output", ["tanh", "colour"])
-def test_translating_is_the_named_generator_in_evaluation_mode_and_in_range(output):
+def test_translating_is_the_average_generator_in_evaluation_mode_and_in_range(output):
     method = cyclegan(output=output)
     pictures = torch.rand(1, 3, 37, 50)
     for domain in ("a", "b"):
         with torch.no_grad():
-            for parameter in method.networks[f"generator_{domain}"].parameters():
+            for parameter in method.networks[f"average_{domain}"].parameters():
                 parameter.mul_(3)
-            expected = method.networks[f"generator_{domain}"](pictures).numpy().clip(0, 1)
+            expected = method.networks[f"average_{domain}"](pictures).numpy().clip(0, 1)
         found = method.train().translate(pictures, domain)
         np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
-        assert not found.requires_grad and not method.networks[f"generator_{domain}"].training
+        assert not found.requires_grad and not method.networks[f"average_{domain}"].training
     assert torch.equal(method.restore(pictures), method.translate(pictures, "b"))
 
 

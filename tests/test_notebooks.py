@@ -55,14 +55,10 @@ def test_02_restores_old_photographs_and_06_translates(tmp_path, photos):
     (tmp_path / "other").mkdir()
     for path in sorted(photos.glob("?.jpg")):
         Image.open(path).rotate(90, expand=True).save(tmp_path / "other" / path.name)
-    restore = tiny(
-        "old_photos", tmp_path, base={"old": str(photos), "new": str(photos), "photographs": str(tmp_path / "other"), **small},
-        grid={"seed": [0]},
-    )  # fmt: skip
-    translate = tiny(
-        "identity", tmp_path, base={"domain_a": str(photos), "domain_b": str(tmp_path / "other"), **small},
-        grid={"lambda_cycle": [10.0], "seed": [0]},
-    )  # fmt: skip
+    domains = {"old": str(photos), "new": str(photos), "photographs": str(tmp_path / "other")}
+    restore = tiny("old_photos", tmp_path, base=domains | small, grid={"seed": [0]})
+    domains = {"domain_a": str(photos), "domain_b": str(tmp_path / "other")}
+    translate = tiny("identity", tmp_path, base=domains | small, grid={"lambda_cycle": [10.0], "seed": [0]})
     command = [str(restore), str(translate), "--profile", "tiny", "--out", str(tmp_path)]
     assert sweep.main([*command, "--workers", "2"]) == 0
     assert report.main(command) == 0

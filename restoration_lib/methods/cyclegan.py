@@ -1,10 +1,11 @@
 """S0 and S3: translation between two domains of which no pairs are known (CycleGAN, Zhu et al. 2017)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from restoration_lib import losses
 from restoration_lib.methods.base import Method, constant_then_linear
@@ -49,6 +50,9 @@ class CycleGAN(Method):
     there: least squares on the discriminators' verdicts, `lambda_cycle` times the L1 of the round trips,
     `lambda_identity` times the L1 between a picture of its own domain and what its generator makes of it.
 
+    Generators in training circle around where they should be: running means of their weights translate and restore
+    (Karras et al. 2018, section 4; Yazıcı et al. 2019).
+
     Args:
         steps: length of the training: the learning rates are constant for half of it, then fall linearly to 0.
         system: "s0", the old-photo networks, or "s3", those of the paper, with a 70 x 70 patch discriminator.
@@ -61,6 +65,7 @@ class CycleGAN(Method):
         discriminator_blur: side in pixels, odd, of a box that blurs the discriminators' pictures, twice; 1 leaves them
             sharp. Dust and grain give an aged picture away at once; blurred, it is judged by its colours and
             contrast (as by the colour discriminator of WESPE, Ignatov et al. 2018, section 3).
+        averaging: decay of the running mean of the generators' weights; 0 takes the weights as they are.
         learning_rate, discriminator_learning_rate: of Adam, betas (0.5, 0.999).
         pool_size: generated pictures kept for each discriminator.
 
@@ -81,6 +86,7 @@ class CycleGAN(Method):
         discriminator_blur: int = 1,
         lambda_cycle: float = 10.0,
         lambda_identity: float = 5.0,
+        averaging: float = 0.99,
         learning_rate: float = 2e-4,
         discriminator_learning_rate: float = 2e-4,
         pool_size: int = 50,
@@ -99,6 +105,8 @@ class CycleGAN(Method):
             raise ValueError(
                 f"discriminator_blur: expected an odd number of pixels, 1 or more, got {discriminator_blur}"
             )
+        if not 0 <= averaging < 1:
+            raise ValueError(f"averaging: expected a decay from 0 to below 1, got {averaging}")
         self.discriminator_blur = discriminator_blur
         self.lambda_cycle, self.lambda_identity = lambda_cycle, lambda_identity
         generator = OldPhotoGenerator if system == "s0" else ResnetGenerator
@@ -106,6 +114,8 @@ class CycleGAN(Method):
             network = generator(features, blocks, upsampling, norm, output)
             self.add(f"generator_{domain}", network, learning_rate, (0.5, 0.999), constant_then_linear(steps))
         for domain in ("a", "b"):
+            mean = AveragedModel(self.networks[f"generator_{domain}"], avg_fn=running_mean(averaging))
+            self.networks[f"average_{domain}"] = mean
             if system == "s0":
                 network = OldPhotoDiscriminator(features, discriminator_norm)
             else:
@@ -124,6 +134,8 @@ class CycleGAN(Method):
         terms["discriminator"] = terms["discriminator_a"] + terms["discriminator_b"]
         for scheduler in self.schedulers.values():
             scheduler.step()
+        for domain in ("a", "b"):
+            self.networks[f"average_{domain}"].update_parameters(self.networks[f"generator_{domain}"])
         return {name: term.detach() for name, term in terms.items()}
 
     def _generator_losses(self, batch: dict[str, Tensor], terms: dict, fakes: dict) -> Iterator[Tensor]:
@@ -170,9 +182,14 @@ class CycleGAN(Method):
     @torch.no_grad()
     def translate(self, pictures: Tensor, domain: str) -> Tensor:
         """Pictures (N, 3, H, W) in [0, 1] as pictures of `domain`, "a" or "b"."""
-        generator = self.networks[f"generator_{domain}"].eval()
+        generator = self.networks[f"average_{domain}"].eval()
         with self.autocast(pictures.device):
             return generator(pictures).clamp(0, 1)
 
     def restore(self, pictures: Tensor) -> Tensor:
         return self.translate(pictures, "b")
+
+
+def running_mean(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """For `AveragedModel`: an exponential mean, over less at the beginning, to forget the first weights soon."""
+    return lambda mean, weight, count: mean.lerp(weight, 1 - min(decay, float(count) / (float(count) + 9)))
