@@ -115,7 +115,7 @@ def publish(sweep: Path, source: Path, target: Path) -> None:
 def _jpeg(png: bytes) -> bytes:
     """The same picture as JPEG: PNG hardly compresses shuffled pixels, and a clone should stay small."""
     jpeg = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").save(jpeg, "JPEG", quality=85)
+    Image.open(io.BytesIO(png)).convert("RGB").save(jpeg, "JPEG", quality=60)
     return jpeg.getvalue()
 
 
