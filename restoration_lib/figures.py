@@ -77,7 +77,7 @@ def centre(picture: Tensor, size: int) -> Tensor:
 def files(pictures: dict[str, Path]) -> Figure:
     """Figures that were saved before, one below the other, with a title each."""
     opened = {title: plt.imread(path) for title, path in pictures.items()}
-    inches = [pixels.shape[0] / DPI + 0.3 for pixels in opened.values()]
+    inches = [8 * pixels.shape[0] / pixels.shape[1] + 0.3 for pixels in opened.values()]
     figure, axes = plt.subplots(len(opened), figsize=(8, sum(inches)), squeeze=False, height_ratios=inches,
                                 layout="constrained")  # fmt: skip
     for axis, (title, pixels) in zip(axes[:, 0], opened.items(), strict=True):
