@@ -378,7 +378,7 @@ def translator():
     """Generator A takes 10 levels off, generator B adds 30."""
     method = CycleGAN(1, features=4, blocks=0)
     for domain, levels in (("a", -10), ("b", 30)):
-        method.networks[f"generator_{domain}"] = Brighter(levels).networks["generator"]
+        method.networks[f"average_{domain}"] = Brighter(levels).networks["generator"]
     return method
 
 
