@@ -3,7 +3,7 @@
 import numpy as np
 from skimage.exposure import rescale_intensity
 from skimage.filters import median
-from skimage.restoration import denoise_nl_means
+from skimage.restoration import denoise_nl_means, inpaint_biharmonic
 
 
 def median_filter(picture: np.ndarray, side: int) -> np.ndarray:
@@ -24,6 +24,14 @@ def stretch(picture: np.ndarray) -> np.ndarray:
     return np.stack(channels, 2)
 
 
+def biharmonic(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Biharmonic inpainting of the pixels (H, W) that are True in the mask (Damelin and Hoang 2018)."""
+    if not mask.any() or mask.all():
+        return picture
+    painted = inpaint_biharmonic(picture, mask, split_into_regions=True, channel_axis=2)
+    return (painted.clip(0, 1) * 255).round().astype(np.uint8)
+
+
 SHUFFLE_BASELINES = {
     "median 3x3": lambda picture: median_filter(picture, 3),
     "median 5x5": lambda picture: median_filter(picture, 5),
@@ -36,3 +44,6 @@ AGEING_BASELINES = {
     "stretch + median 3x3": lambda picture: median_filter(stretch(picture), 3),
 }
 """For aged photographs."""
+
+TRUE_MASK, FOUND_MASK = "biharmonic, true mask", "biharmonic, found mask"
+"""For scratches, beside the median 5x5: inpainting by an oracle that knows the damage, and of what a network found."""

@@ -36,13 +36,17 @@ def split_paths(dataset: str | Path) -> dict[str, list[Path]]:
     """
     if str(dataset) in SAMPLES:
         return samples.split(SAMPLES[str(dataset)])
-    folder = Path(dataset).expanduser()
+    return split_folder(Path(dataset).expanduser())
+
+
+def split_folder(folder: Path, keep: Callable[[Path], bool] = lambda path: True) -> dict[str, list[Path]]:
+    """As `split_paths`, of the pictures in a folder that `keep` lets pass."""
     there = [name for name in SUBFOLDERS.values() if (folder / name).is_dir()]
     if len(there) == len(SUBFOLDERS):
-        return {split: list_images(folder / name) for split, name in SUBFOLDERS.items()}
+        return {split: list(filter(keep, list_images(folder / name))) for split, name in SUBFOLDERS.items()}
     if there:  # to split across them would mix what was meant to be kept apart
         raise ImageError(f"{folder}: has {' and '.join(there)}, but train, val and test are needed, or none of them")
-    paths = list_images(folder)
+    paths = list(filter(keep, list_images(folder)))
     if len(paths) < 3:
         raise ImageError(
             f"{folder}: {len(paths)} picture(s) are too few for train, validation and test; give 3 or more"
@@ -85,6 +89,16 @@ class Pictures:
         """Picture (3, H, W), float in [0, 1]."""
         return to_tensor(self.arrays[index])
 
+    def add(self, name: str, picture: Image.Image) -> None:
+        self.names.append(name)
+        self.arrays.append(np.asarray(picture))
+
+    def skip(self, path: Path, error: ImageError) -> None:
+        """Warn that a file cannot be read, and keep the line for the record."""
+        line = str(error).replace(str(path), path.name)  # records and notebooks are shared: no one's paths in them
+        warnings.warn(f"skipped: {line}", stacklevel=3)
+        self.skipped.append(line)
+
     def require(self, side: int) -> "Pictures":
         """The same pictures, if none is smaller than `side` px.
 
@@ -116,21 +130,17 @@ def load(paths: list[Path], size: int = 0, limit: int = 0) -> Pictures:
     pictures = Pictures()
     for path in paths[: limit or None]:
         try:
-            array = np.asarray(_reduce(open_rgb(path), size))
+            pictures.add(path.name, reduced(open_rgb(path), size))
         except ImageError as error:
-            line = str(error).replace(str(path), path.name)  # records and notebooks are shared: no one's paths in them
-            warnings.warn(f"skipped: {line}", stacklevel=2)
-            pictures.skipped.append(line)
-            continue
-        pictures.names.append(path.name)
-        pictures.arrays.append(array)
+            pictures.skip(path, error)
     if not pictures.arrays:
         where = paths[0].parent if paths else "data.load"
         raise ImageError(f"{where}: none of the {len(pictures.skipped)} pictures can be read")
     return pictures
 
 
-def _reduce(picture: Image.Image, size: int) -> Image.Image:
+def reduced(picture: Image.Image, size: int) -> Image.Image:
+    """The picture with a shorter side of at most `size` px (bicubic); 0 keeps it."""
     shorter = min(picture.size)
     if not size or shorter <= size:
         return picture
@@ -183,10 +193,13 @@ class CropBatches(Dataset):
         return torch.randperm(len(self.pictures), generator=generator_for("epoch", self.seed, epoch)).tolist()
 
     def _crop(self, index: int, generator: torch.Generator) -> Tensor:
-        array = self.pictures.arrays[index]
-        y, x = (int(torch.randint(side - self.crop + 1, (), generator=generator)) for side in array.shape[:2])
-        crop = to_tensor(array[y : y + self.crop, x : x + self.crop])
+        sides = self.pictures.arrays[index].shape[:2]
+        y, x = (int(torch.randint(side - self.crop + 1, (), generator=generator)) for side in sides)
+        crop = self._cut(index, slice(y, y + self.crop), slice(x, x + self.crop))
         return crop.flip(2) if torch.rand((), generator=generator) < 0.5 else crop
+
+    def _cut(self, index: int, rows: slice, columns: slice) -> Tensor:
+        return to_tensor(self.pictures.arrays[index][rows, columns])
 
 
 @dataclass(frozen=True)
@@ -209,9 +222,14 @@ def degraded_pairs(pictures: Pictures, degrade: Degrade, crop: int = 0, seed: in
         raise ValueError(f"crop: expected 0 or more, got {crop}")
     pairs = []
     for name, array in zip(pictures.names, pictures.arrays, strict=True):
-        top, left = (max(0, side - crop) // 2 for side in array.shape[:2])
-        target = to_tensor(array[top : top + crop, left : left + crop] if crop else array)[None]
+        target = central(array, crop)
         for draw in range(1, draws + 1):
             named = name if draw == 1 else f"{name} ({draw})"
             pairs.append(Pair(named, degrade(target, generator=generator_for("pair", seed, named)), target))
     return pairs
+
+
+def central(array: np.ndarray, crop: int) -> Tensor:
+    """The central `crop` x `crop` px of an 8-bit picture, or what there is of them, (1, 3, h, w); 0 takes all."""
+    top, left = (max(0, side - crop) // 2 for side in array.shape[:2])
+    return to_tensor(array[top : top + crop, left : left + crop] if crop else array)[None]

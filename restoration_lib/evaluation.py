@@ -27,15 +27,16 @@ DETAIL = (0, 2, 4, 8, 16, 32)  # grey levels per pixel: from flat areas to hard 
 
 def restore(method: Method, picture: Tensor) -> Tensor:
     """Restored picture (1, 3, H, W) on the CPU, computed where the method's networks are."""
-    return method.restore(_beside(method, picture)).cpu()
+    return method.restore(beside(method, picture)).cpu()
 
 
 def translate(method: CycleGAN, picture: Tensor, domain: str) -> Tensor:
     """The picture (1, 3, H, W) as one of `domain`, on the CPU, computed where the method's networks are."""
-    return method.translate(_beside(method, picture), domain).cpu()
+    return method.translate(beside(method, picture), domain).cpu()
 
 
-def _beside(method: Method, picture: Tensor) -> Tensor:
+def beside(method: Method, picture: Tensor) -> Tensor:
+    """The picture where the method's networks are."""
     device = next(next(iter(method.networks.values())).parameters()).device
     return picture.to(device, memory_format=torch.channels_last)
 

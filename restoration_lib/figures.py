@@ -182,6 +182,18 @@ def lines(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
     return _done(figure)
 
 
+def curves(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
+    """A curve for each column over the numbers of the table's index."""
+    figure, axis = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    for name in table:
+        axis.plot(table.index, table[name], lw=1, label=str(name))
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return _done(figure)
+
+
 def error_maps(maps: dict[str, np.ndarray], top: float) -> Figure:
     """Maps (H, W) of absolute error in grey levels, one colour scale from 0 to `top` for all."""
     figure, axes = plt.subplots(1, len(maps), figsize=(2.8 * len(maps), 2.6), squeeze=False, layout="constrained")

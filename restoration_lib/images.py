@@ -59,6 +59,22 @@ def open_rgb(path: str | Path) -> Image.Image:
         raise ImageError(f"{path}: cannot be read as a picture ({' '.join(reason.split())})") from error
 
 
+def read_cover(path: str | Path) -> torch.Tensor:
+    """How much of what is below an overlay picture covers, (H, W), uint8, 255 where nothing shows through.
+
+    The alpha channel where the picture has one that says something, else the luminance, turned round for a picture
+    that is bright almost everywhere (dark scratches on white). Errors as in `open_rgb`.
+    """
+    flat = open_rgb(path)
+    with Image.open(path) as picture:
+        if picture.has_transparency_data:
+            alpha = np.array(ImageOps.exif_transpose(picture).convert("RGBA"))[..., 3]
+            if alpha.min() < 255:
+                return torch.from_numpy(alpha)
+    grey = np.array(flat.convert("L"))
+    return torch.from_numpy(255 - grey if np.median(grey) > 127 else grey)
+
+
 def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "F":
         raise ValueError("floating-point pixels have no agreed range; save it with 8 or 16 bits")

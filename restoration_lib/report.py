@@ -23,13 +23,13 @@ from pathlib import Path
 from PIL import Image
 
 from restoration_lib import runs, tables
-from restoration_lib.baselines import AGEING_BASELINES, SHUFFLE_BASELINES
+from restoration_lib.baselines import AGEING_BASELINES, FOUND_MASK, SHUFFLE_BASELINES, TRUE_MASK
 from restoration_lib.grid import Run, SweepError, read_yaml
 from restoration_lib.sweep import execute, is_complete
 
 README = runs.PROJECT / "README.md"
 BEGIN, END = "<!-- results: begin (written by restoration_lib.report) -->", "<!-- results: end -->"
-FIXED_ROWS = ("input", *SHUFFLE_BASELINES, *AGEING_BASELINES)
+FIXED_ROWS = ("input", *SHUFFLE_BASELINES, *AGEING_BASELINES, TRUE_MASK, FOUND_MASK)
 UNPUBLISHED = (runs.CHECKPOINTS, "notebook.html", "error.txt")
 PICTURES = ("notebook.ipynb", runs.FIGURES)
 LIMIT = 15_000_000  # bytes that a published profile may hold: a clone stays small

@@ -14,6 +14,13 @@ METRICS = {  # heading and decimals
     "round_trip": ("round trip (dB)", 2),
     "identity": ("identity (dB)", 2),
     "colour_shift": ("colour shift (CIEDE2000)", 2),
+    "inside": ("PSNR inside the damage (dB)", 2),
+    "outside": ("PSNR outside it (dB)", 2),
+    "change": ("largest change outside it (levels)", 0),
+    "unmasked_change": ("outside the mask found (levels)", 0),
+    "precision": ("precision", 3),
+    "recall": ("recall", 3),
+    "f1": ("F1 of the mask", 3),
 }
 RESTORED = "restored"
 
@@ -67,6 +74,8 @@ def _cell(summary: pd.DataFrame, key: tuple, metric: str) -> str:
         return "–"
     digits = METRICS[metric][1]
     mean, spread = summary.loc[key, [f"{metric}_mean", f"{metric}_std"]]
+    if np.isnan(mean):
+        return "–"
     return f"{mean:.{digits}f}" + ("" if np.isnan(spread) else f" ± {spread:.{digits}f}")
 
 

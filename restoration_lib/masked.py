@@ -1,0 +1,165 @@
+"""Measure a restorer of local damage: inside the damage, outside it, and how well it finds it. One row per picture."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import torch.nn.functional as F
+from scipy.signal import welch
+from skimage.color import rgb2gray
+from skimage.metrics import peak_signal_noise_ratio
+from torch import Tensor
+
+from restoration_lib import baselines
+from restoration_lib.data import Degrade, Pair, Pictures, degraded_pairs
+from restoration_lib.degradations import damage_mask
+from restoration_lib.evaluation import INPUT, RESTORED, beside
+from restoration_lib.images import to_uint8
+from restoration_lib.methods.pix2pix import Pix2Pix
+from restoration_lib.metrics import METRICS
+
+WHOLE = ("psnr", "ssim", "checkerboard")  # of METRICS
+MEDIAN = "median 5x5"
+GRID_BINS = 32
+COVERAGES = (0.05, 0.1, 0.2, 0.4)
+Result = tuple[np.ndarray, np.ndarray | None]  # picture (H, W, 3), 8 bits, and the mask found (H, W)
+
+
+def measure(method: Pix2Pix, pairs: list[Pair], filters: bool = True) -> pd.DataFrame:
+    """Rows `picture, method` of the damaged input, the restored picture and the baselines, with
+
+    - `psnr`, `ssim`, `checkerboard` of the whole picture,
+    - `inside`, `outside`: PSNR in dB over the pixels that are damaged, and over all others,
+    - `change`: largest change of an undamaged pixel, in grey levels,
+    - `unmasked_change`: the same, of the pixels outside the mask that the network found,
+    - `precision`, `recall`, `f1` of that mask. What a method does not say is NaN.
+
+    Args:
+        filters: whether the baselines are measured too: a median, biharmonic inpainting with the true mask (an oracle)
+            and with the one found.
+    """
+    rows = []
+    for pair in pairs:
+        truth, damaged = (to_uint8(picture)[0] for picture in (pair.target, pair.input))
+        mask = damage_mask(pair.input, pair.target)[0, 0].numpy()
+        restored, found = repair(method, pair)
+        results: dict[str, Result] = {INPUT: (damaged, None), RESTORED: (restored, found)}
+        if filters:
+            results[MEDIAN] = baselines.SHUFFLE_BASELINES[MEDIAN](damaged), None
+            results[baselines.TRUE_MASK] = baselines.biharmonic(damaged, mask), None
+            if found is not None:
+                results[baselines.FOUND_MASK] = baselines.biharmonic(damaged, found), None
+        for name, (picture, found) in results.items():
+            rows.append({"picture": pair.name, "method": name} | _row(truth, damaged, mask, picture, found))
+    return pd.DataFrame(rows)
+
+
+def repair(method: Pix2Pix, pair: Pair) -> Result:
+    """The restored picture and the mask of the damage found, or None."""
+    restored, found = method.paint(beside(method, pair.input))
+    return to_uint8(restored)[0], None if found is None else found[0, 0].cpu().numpy()
+
+
+def _row(
+    truth: np.ndarray, damaged: np.ndarray, mask: np.ndarray, picture: np.ndarray, found: np.ndarray | None
+) -> dict:
+    return {
+        **{name: METRICS[name](truth, picture) for name in WHOLE},
+        "inside": _psnr(truth[mask], picture[mask]),
+        "outside": _psnr(truth[~mask], picture[~mask]),
+        "change": _largest(damaged[~mask], picture[~mask]),
+        "unmasked_change": math.nan if found is None else _largest(damaged[~found], picture[~found]),
+        **_detection(mask, found),
+    }
+
+
+def _psnr(truth: np.ndarray, picture: np.ndarray) -> float:
+    if not truth.size:
+        return math.nan
+    if np.array_equal(truth, picture):
+        return math.inf
+    return float(peak_signal_noise_ratio(truth, picture, data_range=255))
+
+
+def _largest(before: np.ndarray, after: np.ndarray) -> float:
+    return float(np.abs(before.astype(int) - after).max(initial=0))
+
+
+def _detection(mask: np.ndarray, found: np.ndarray | None) -> dict[str, float]:
+    """Precision, recall and F1; NaN where nothing was to be found, or nothing said."""
+    if found is None or not mask.any():
+        return dict.fromkeys(("precision", "recall", "f1"), math.nan)
+    hits, claimed, there = (mask & found).sum(), found.sum(), mask.sum()
+    return {
+        "precision": float(hits / claimed) if claimed else 0.0,
+        "recall": float(hits / there),
+        "f1": float(2 * hits / (claimed + there)),
+    }
+
+
+def through(method: Pix2Pix, pairs: list[Pair], side: int) -> pd.DataFrame:
+    """What S2's author did: every picture reduced to `side` x `side` px, restored, and enlarged to its size again.
+
+    Rows as those of `measure`, of the input (reduced and enlarged alone) and of the restored picture.
+    """
+    rows = []
+    for pair in pairs:
+        truth, damaged = (to_uint8(picture)[0] for picture in (pair.target, pair.input))
+        mask = damage_mask(pair.input, pair.target)[0, 0].numpy()
+        untouched = _resized(_resized(pair.input, (side, side)), pair.input.shape[-2:])
+        for name, picture in ((INPUT, untouched), (RESTORED, restore_through(method, pair.input, side))):
+            back = to_uint8(picture)[0]
+            rows.append({"picture": pair.name, "method": name} | _row(truth, damaged, mask, back, None))
+    return pd.DataFrame(rows)
+
+
+def restore_through(method: Pix2Pix, picture: Tensor, side: int) -> Tensor:
+    """The picture (1, 3, H, W) restored at `side` x `side` px, and enlarged to its own size."""
+    restored = method.restore(beside(method, _resized(picture, (side, side)))).cpu()
+    return _resized(restored, picture.shape[-2:])
+
+
+def _resized(picture: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(picture, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def heavy(method: Pix2Pix, pictures: Pictures, degrade: Callable[[float], Degrade], crop: int) -> pd.DataFrame:
+    """`measure` at each of COVERAGES, with `degrade(coverage)`; the column `test` says "5 %", …"""
+    tables = []
+    for coverage in COVERAGES:
+        pairs = degraded_pairs(pictures, degrade(coverage), crop)
+        tables.append(measure(method, pairs).assign(test=f"{coverage:.0%}".replace("%", " %")))
+    return pd.concat(tables, ignore_index=True)
+
+
+def spectrum(method: Pix2Pix, pairs: list[Pair]) -> pd.DataFrame:
+    """Energy over the truth's, in dB, by frequency along rows and columns, in cycles per pixel: a grid shows as peaks.
+
+    Columns "input" and "restored"; the frequencies are the multiples of 1/(2 GRID_BINS) up to 1/2, whatever the size.
+    """
+    power = {name: np.zeros(GRID_BINS + 1) for name in ("truth", INPUT, RESTORED)}
+    for pair in pairs:
+        pictures = (to_uint8(pair.target)[0], to_uint8(pair.input)[0], repair(method, pair)[0])
+        for name, picture in zip(power, pictures, strict=True):
+            power[name] += _line_power(rgb2gray(picture))
+    frequency = pd.Index(np.arange(GRID_BINS + 1) / (2 * GRID_BINS), name="frequency")
+    ratios = {name: 10 * np.log10(power[name] / power["truth"]) for name in (INPUT, RESTORED)}
+    return pd.DataFrame(ratios, index=frequency)
+
+
+def _line_power(grey: np.ndarray) -> np.ndarray:
+    """Welch's power spectrum of all rows and all columns, in windows of 2 GRID_BINS pixels."""
+    options = {"nperseg": 2 * GRID_BINS, "detrend": "constant"}
+    return welch(grey, **options, axis=1)[1].mean(0) + welch(grey, **options, axis=0)[1].mean(1)
+
+
+def validator(pairs: list[Pair]) -> Callable[[Pix2Pix], dict[str, float]]:
+    """For `training.fit`: means of the restored pictures' PSNR, PSNR inside the damage, and F1 of the mask, if any."""
+
+    def validate(method: Pix2Pix) -> dict[str, float]:
+        rows = measure(method, pairs, filters=False)
+        means = rows[rows["method"] == RESTORED][["psnr", "inside", "f1"]].mean()
+        return means.dropna().to_dict()
+
+    return validate

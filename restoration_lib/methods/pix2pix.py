@@ -1,0 +1,114 @@
+"""S2: removal of local damage, learned on pairs (Pix2Pix, Isola et al. 2017)."""
+
+import torch
+from torch import Tensor
+
+from restoration_lib import losses
+from restoration_lib.degradations.damage import damage_mask
+from restoration_lib.methods.base import Method, constant_then_linear
+from restoration_lib.networks.discriminators import PatchGAN
+from restoration_lib.networks.unet import RefinedGenerator, UNet
+
+GENERATORS = ("unet", "refined")
+
+
+class Pix2Pix(Method):
+    """A generator, "unet" or "refined", and a patch discriminator that judges (input, candidate) pairs.
+
+    The generator minimises the binary cross-entropy of the discriminator's verdict against "real", the L1 distance to
+    the truth times `l1_weight`, and whatever other terms have a weight. The refined generator also learns where the
+    damage is, by the binary cross-entropy of its mask.
+
+    Args:
+        steps: length of the training: the learning rates are constant for half of it, then fall linearly to 0.
+        generator: "unet" or "refined", see `networks.unet`.
+        features, depth: size of the generator.
+        dropout, upsampling: of the U-Net.
+        l1_weight: 100 in the paper, 10 in S2's origin.
+        ms_ssim_weight: of 1 - MS-SSIM.
+        adversarial_weight: of the discriminator's verdict; 0 trains without one.
+        mask_weight: of the refined generator's mask.
+        learning_rate, discriminator_learning_rate: of Adam, betas (0.5, 0.999).
+        discriminator_features, discriminator_halvings: size of the discriminator; 3 halvings judge patches of 70 px.
+
+    Raises:
+        ValueError: an unknown name, or a negative weight.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        generator: str = "refined",
+        features: int = 16,
+        depth: int = 4,
+        dropout: float = 0.5,
+        upsampling: str = "transposed",
+        l1_weight: float = 100.0,
+        ms_ssim_weight: float = 0.0,
+        adversarial_weight: float = 1.0,
+        mask_weight: float = 10.0,
+        learning_rate: float = 2e-4,
+        discriminator_learning_rate: float = 2e-4,
+        discriminator_features: int = 64,
+        discriminator_halvings: int = 3,
+    ):
+        super().__init__()
+        weights = {"l1": l1_weight, "ms_ssim": ms_ssim_weight}
+        for name, weight in {**weights, "adversarial": adversarial_weight, "mask": mask_weight}.items():
+            if weight < 0:
+                raise ValueError(f"{name}_weight: expected 0 or more, got {weight}")
+        if generator not in GENERATORS:
+            raise ValueError(f"generator: expected one of {', '.join(GENERATORS)}, got {generator!r}")
+        self.weights, self.adversarial_weight, self.mask_weight = weights, adversarial_weight, mask_weight
+        network = (
+            UNet(features, depth, dropout, upsampling) if generator == "unet" else RefinedGenerator(features, depth)
+        )
+        self.add("generator", network, learning_rate, (0.5, 0.999), constant_then_linear(steps))
+        if adversarial_weight:
+            discriminator = PatchGAN(discriminator_features, discriminator_halvings)
+            rate = discriminator_learning_rate
+            self.add("discriminator", discriminator, rate, (0.5, 0.999), constant_then_linear(steps))
+
+    def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        damaged, truth = batch["input"], batch["target"]
+        with self.autocast(damaged.device):
+            restored, damage = self.networks["generator"](damaged)
+        terms = losses.weighted(self.weights, restored, truth)
+        if damage is not None:
+            terms["mask"] = self.mask_weight * losses.bce(damage, damage_mask(damaged, truth))
+        if self.adversarial_weight:
+            discriminator = self.networks["discriminator"].requires_grad_(False)
+            with self.autocast(damaged.device):
+                verdict = discriminator(damaged, restored)
+            discriminator.requires_grad_(True)
+            terms["adversarial"] = self.adversarial_weight * losses.bce(verdict, 1.0)
+        total = sum(terms.values())
+        terms = {"generator": total, **terms, "generator_gradient": self.update([total], "generator")}
+        if self.adversarial_weight:
+            terms |= self._discriminator_step(damaged, truth, restored.detach())
+        for scheduler in self.schedulers.values():
+            scheduler.step()
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _discriminator_step(self, damaged: Tensor, truth: Tensor, restored: Tensor) -> dict[str, Tensor]:
+        with self.autocast(damaged.device):
+            verdicts = [self.networks["discriminator"](damaged, candidate) for candidate in (truth, restored)]
+        terms = {
+            "discriminator_real": losses.bce(verdicts[0], 1.0) / 2,
+            "discriminator_fake": losses.bce(verdicts[1], 0.0) / 2,
+        }
+        total = sum(terms.values())
+        norm = self.update([total], "discriminator")
+        return {"discriminator": total, **terms, "discriminator_gradient": norm}
+
+    @torch.no_grad()
+    def restore(self, pictures: Tensor) -> Tensor:
+        return self.paint(pictures)[0]
+
+    @torch.no_grad()
+    def paint(self, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Restored pictures in [0, 1], and the mask (N, 1, H, W), bool, of the damage found; None from a U-Net."""
+        generator = self.networks["generator"].eval()
+        with self.autocast(pictures.device):
+            restored, damage = generator(pictures)
+        return restored.clamp(0, 1), None if damage is None else damage > 0

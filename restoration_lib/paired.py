@@ -1,0 +1,152 @@
+"""Pairs from two folders, damaged and clean pictures of the same names, and overlay pictures of damage."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from restoration_lib.data import (
+    CropBatches,
+    Degrade,
+    Pair,
+    Pictures,
+    central,
+    degraded_pairs,
+    load,
+    reduced,
+    split_folder,
+    split_paths,
+)
+from restoration_lib.images import ImageError, list_images, open_rgb, read_cover, to_tensor
+from restoration_lib.unpaired import keep
+
+HUMAN_FACES = ("gray", "color")  # damaged and clean folder of Kaggle's HumanFace8000
+
+Files = list[tuple[Path | None, Path]]  # damaged, or None where the damage is to be drawn, and clean
+
+
+def split_pairs(clean: str | Path, damaged: str | Path = "") -> tuple[dict[str, Files], list[str]]:
+    """The pairs of two folders, by split, and the files that only one of them has.
+
+    A pair are two files of the same name, whatever their suffixes and subfolders, in the order of the names. The clean
+    folder decides the splits, as in `data.split_paths`.
+
+    Args:
+        clean: a sample set or a folder; or, without `damaged`, one in the layout of HumanFace8000, gray/ and color/.
+        damaged: a folder; without it the clean pictures have no partners.
+
+    Raises:
+        ImageError: as `data.split_paths`; two files of one folder have the same name, or no name is in both.
+    """
+    faces = [Path(clean).expanduser() / name for name in HUMAN_FACES]
+    if not damaged and all(folder.is_dir() for folder in faces):
+        damaged, clean = faces
+    if not damaged:
+        return {part: [(None, path) for path in paths] for part, paths in split_paths(clean).items()}, []
+    folders = [Path(folder).expanduser() for folder in (damaged, clean)]
+    sides = [_by_name(folder) for folder in folders]
+    common = sides[0].keys() & sides[1].keys()
+    if not common:
+        raise ImageError(f"{folders[0]} and {folders[1]}: no file name is in both; the two of a pair have one name")
+    split = split_folder(folders[1], lambda path: path.stem in common)
+    pairs = {part: sorted((sides[0][path.stem], path) for path in paths) for part, paths in split.items()}
+    alone = [
+        side[name].relative_to(folder.parent).as_posix()
+        for folder, side in zip(folders, sides, strict=True)
+        for name in sorted(side.keys() - common)
+    ]
+    return pairs, alone
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    paths: dict[str, Path] = {}
+    for path in list_images(folder):
+        if path.stem in paths:
+            first = paths[path.stem].relative_to(folder)
+            raise ImageError(
+                f"{folder}: {first} and {path.relative_to(folder)} have the same name; which one is the pair's?"
+            )
+        paths[path.stem] = path
+    return paths
+
+
+@dataclass(frozen=True)
+class PairedPictures:
+    """Clean pictures of one split, and their damaged partners in the same order; None where damage is to be drawn."""
+
+    clean: Pictures
+    damaged: Pictures | None
+
+
+def load_pairs(files: Files, size: int = 0) -> PairedPictures:
+    """Read pairs; one of which a file cannot be read is named in a warning, skipped, and listed in `clean.skipped`.
+
+    Args:
+        size: longest length of the shorter side in pixels, larger pictures are reduced (bicubic); 0 keeps them.
+
+    Raises:
+        ImageError: the two of a pair differ in size, or not one pair could be read.
+    """
+    if all(damaged is None for damaged, _ in files):
+        return PairedPictures(load([clean for _, clean in files], size), None)
+    pairs = PairedPictures(Pictures(), Pictures())
+    for pair in files:
+        pictures = []
+        try:
+            for path in pair:
+                pictures.append(open_rgb(path))
+        except ImageError as error:
+            pairs.clean.skip(path, error)
+            continue
+        if pictures[0].size != pictures[1].size:
+            sizes = (f"{path} ({' x '.join(map(str, p.size))} px)" for path, p in zip(pair, pictures, strict=True))
+            raise ImageError(f"{' and '.join(sizes)}: the two of a pair must have the same size")
+        for side, picture in zip((pairs.damaged, pairs.clean), pictures, strict=True):
+            side.add(pair[1].name, reduced(picture, size))
+    if not len(pairs.clean):
+        raise ImageError(f"{files[0][1].parent}: none of the {len(files)} pairs can be read")
+    return pairs
+
+
+class PairedBatches(CropBatches):
+    """Item `step`: a training batch {"input", "target"}, cut and mirrored alike, a pure function of (seed, step)."""
+
+    def __init__(self, pairs: PairedPictures, crop: int, batch_size: int, steps: int, seed: int | str):
+        super().__init__(pairs.clean, keep, crop, batch_size, steps, seed)
+        self.damaged = pairs.damaged
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        both = super().__getitem__(step)["target"]
+        return {"input": both[:, :3], "target": both[:, 3:]}
+
+    def _cut(self, index: int, rows: slice, columns: slice) -> Tensor:
+        return torch.cat([to_tensor(side.arrays[index][rows, columns]) for side in (self.damaged, self.pictures)])
+
+
+def batches(pairs: PairedPictures, degrade: Degrade, crop: int, batch_size: int, steps: int, seed: int) -> CropBatches:
+    """Training batches of pairs, or of clean pictures that `degrade` damages."""
+    if pairs.damaged is None:
+        return CropBatches(pairs.clean, degrade, crop, batch_size, steps, seed)
+    return PairedBatches(pairs, crop, batch_size, steps, seed)
+
+
+def fixed_pairs(pairs: PairedPictures, degrade: Degrade, crop: int = 0) -> list[Pair]:
+    """Pairs for validation and test, those without a partner damaged by `degrade`: the central `crop` x `crop` px of
+    each; 0 takes all."""
+    if pairs.damaged is None:
+        return degraded_pairs(pairs.clean, degrade, crop)
+    arrays = zip(pairs.clean.names, pairs.damaged.arrays, pairs.clean.arrays, strict=True)
+    return [Pair(name, central(damaged, crop), central(clean, crop)) for name, damaged, clean in arrays]
+
+
+def load_overlays(paths: Sequence[Path]) -> tuple[list[Tensor], list[str]]:
+    """Covers (h, w), uint8, of overlay pictures, see `images.read_cover`, and a line for each unreadable one."""
+    unread, covers = Pictures(), []
+    for path in paths:
+        try:
+            covers.append(read_cover(path))
+        except ImageError as error:
+            unread.skip(path, error)
+    return covers, unread.skipped
