@@ -1,8 +1,8 @@
 """Make the `photos_faces` data set: `python benchmarks/photos_faces.py DATA TARGET`.
 
-DATA holds the folders photos (ImageNet and BSDS500), coco and faces (Labeled Faces in the Wild). Their files are linked,
-as they are: photos to TARGET/train, the first 40 pictures of coco's second part to TARGET/val, the first 100 faces to
-TARGET/test. Keep TARGET outside the project: the pictures are for research only.
+DATA holds the folders photos (ImageNet and BSDS500), coco and faces (Labeled Faces in the Wild). Their files are
+linked, as they are: photos to TARGET/train, the first 40 pictures of coco's second part to TARGET/val, the first 100
+faces to TARGET/test. Keep TARGET outside the project: the pictures are for research only.
 """
 
 import sys

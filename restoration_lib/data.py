@@ -107,10 +107,23 @@ class Pictures:
         """
         for name, array in zip(self.names, self.arrays, strict=True):
             if min(array.shape[:2]) < side:
-                height, width = array.shape[:2]
-                raise ImageError(f"{name}: {width} x {height} px is smaller than the crop of {side} px; lower crop or "
-                                 "raise size, or take the picture out")  # fmt: skip
+                raise ImageError(f"{_too_small(name, array, side)}; lower crop or raise size, or take the picture out")
         return self
+
+    def drop_small(self, side: int) -> None:
+        """Take out the pictures smaller than `side` px, and list them in `skipped`."""
+        large = []
+        for name, array in zip(self.names, self.arrays, strict=True):
+            if min(array.shape[:2]) < side:
+                self.skipped.append(_too_small(name, array, side))
+            else:
+                large.append((name, array))
+        self.names, self.arrays = [name for name, _ in large], [array for _, array in large]
+
+
+def _too_small(name: str, array: np.ndarray, side: int) -> str:
+    height, width = array.shape[:2]
+    return f"{name}: {width} x {height} px is smaller than the crop of {side} px"
 
 
 def load(paths: list[Path], size: int = 0, limit: int = 0) -> Pictures:

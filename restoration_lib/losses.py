@@ -13,6 +13,7 @@ from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, full range
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli and Bovik 2003, section 3.2
+VGG_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)  # Wang et al. 2018 (pix2pixHD), as in its code
 WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03  # Wang et al. 2004, section III
 
 
@@ -88,6 +89,16 @@ def cosine(prediction: Tensor, target: Tensor, softening: float = 0.02) -> Tenso
     dot = (prediction * target).sum(1) + softening**2
     lengths = (prediction.square().sum(1) + softening**2) * (target.square().sum(1) + softening**2)
     return (1 - dot / lengths.sqrt()).mean()
+
+
+def perceptual(network: Callable[[Tensor], list[Tensor]], prediction: Tensor, target: Tensor) -> Tensor:
+    """Weighted mean absolute differences of a network's maps, the deeper the heavier (Wang et al. 2018, section 3.3).
+
+    Args:
+        network: pictures to five maps, such as `networks.vgg.VGG16`.
+    """
+    pairs = zip(VGG_WEIGHTS, network(prediction), network(target), strict=True)
+    return sum(weight * l1(_wide(one), _wide(other)) for weight, one, other in pairs)
 
 
 def bce(logits: Tensor, target: Tensor | float) -> Tensor:

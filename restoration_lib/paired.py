@@ -80,17 +80,28 @@ class PairedPictures:
     damaged: Pictures | None
 
 
-def load_pairs(files: Files, size: int = 0) -> PairedPictures:
+def load_pairs(files: Files, size: int = 0, least: int = 0) -> PairedPictures:
     """Read pairs; one of which a file cannot be read is named in a warning, skipped, and listed in `clean.skipped`.
 
     Args:
         size: longest length of the shorter side in pixels, larger pictures are reduced (bicubic); 0 keeps them.
+        least: pairs with a shorter side than this, in pixels, are skipped too, and listed.
 
     Raises:
-        ImageError: the two of a pair differ in size, or not one pair could be read.
+        ImageError: the two of a pair differ in size, not one pair could be read, or all are too small.
     """
     if all(damaged is None for damaged, _ in files):
-        return PairedPictures(load([clean for _, clean in files], size), None)
+        pairs = PairedPictures(load([clean for _, clean in files], size), None)
+    else:
+        pairs = _load_both(files, size)
+        pairs.damaged.drop_small(least)
+    pairs.clean.drop_small(least)
+    if not len(pairs.clean):
+        raise ImageError(f"{pairs.clean.skipped[-1]}, and no other one is larger; lower crop or raise size")
+    return pairs
+
+
+def _load_both(files: Files, size: int) -> PairedPictures:
     pairs = PairedPictures(Pictures(), Pictures())
     for pair in files:
         pictures = []

@@ -3,7 +3,8 @@
 For each sweep with a `report:` section, OUT/PROFILE/NAME/ receives table.csv, table.md (the tables of the section) and
 overview.md (all rows in one); if the section names a notebook that reads the runs, that is executed too. With --publish
 the results are copied to OUT/published/PROFILE/ (no checkpoints; a sweep with `publish: numbers` without its pictures)
-and the README's block is written anew from all that is published. The section:
+and the tables are written anew: all that are published into OUT/published/README.md, those of the full profile, the
+longest trainings, into the README's block too. The section:
 
     report:
       columns: {rate: {1.0: high, 0.5: low}}   # a parameter, and a label for each of its values
@@ -29,6 +30,8 @@ from restoration_lib.sweep import execute, is_complete
 
 README = runs.PROJECT / "README.md"
 BEGIN, END = "<!-- results: begin (written by restoration_lib.report) -->", "<!-- results: end -->"
+FULL = "full"
+TITLE = "# Published results\n\nWritten by `restoration_lib.report`; the rows and figures are in the folders.\n\n"
 FIXED_ROWS = ("input", *SHUFFLE_BASELINES, *AGEING_BASELINES, TRUE_MASK, FOUND_MASK)
 UNPUBLISHED = (runs.CHECKPOINTS, "notebook.html", "error.txt")
 PICTURES = ("notebook.ipynb", runs.FIGURES)
@@ -120,7 +123,7 @@ def _jpeg(png: bytes) -> bytes:
 
 
 def write_readme(published: Path, readme: Path) -> None:
-    """Replace the block between the README's marks by all published tables.
+    """Replace the block between the README's marks by the published tables of the full profile.
 
     Raises:
         SweepError: the README lacks the marks.
@@ -130,14 +133,15 @@ def write_readme(published: Path, readme: Path) -> None:
         raise SweepError(f"{readme.name}: the marks {BEGIN} and {END} are missing")
     before, rest = text.split(BEGIN, 1)
     after = rest.split(END, 1)[1]
-    readme.write_text(f"{before}{BEGIN}\n{readme_block(published)}\n{END}{after}", encoding="utf-8")
+    block = overviews(published, FULL, readme.parent)
+    readme.write_text(f"{before}{BEGIN}\n{block}\n{END}{after}", encoding="utf-8")
 
 
-def readme_block(published: Path) -> str:
-    """All published overviews, one after the other, each with a link to its folder in the corner of its table."""
+def overviews(published: Path, profile: str, base: Path) -> str:
+    """The overviews of a profile, or "*": one after the other, a link to its folder, from `base`, in each corner."""
     blocks = []
-    for path in sorted(published.glob("*/*/overview.md"), key=lambda path: path.parts[-3:]):
-        where = path.parent.relative_to(published.parent.parent).as_posix()
+    for path in sorted(published.glob(f"{profile}/*/overview.md"), key=lambda path: path.parts[-3:]):
+        where = path.parent.relative_to(base).as_posix()
         corner = f"| [{path.parent.name}]({where}), {path.parent.parent.name} profile |"
         blocks.append(path.read_text(encoding="utf-8").replace("| |", corner, 1))
     return "\n".join(blocks).rstrip()
@@ -149,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("sweeps", nargs="+", type=Path, metavar="NAME.yaml")
     parser.add_argument("--profile", required=True)
     parser.add_argument("--out", type=Path, default=Path("results"), help="default: results")
-    parser.add_argument("--publish", action="store_true", help="copy the results to OUT/published, renew the README")
+    parser.add_argument("--publish", action="store_true", help="copy the results to OUT/published, renew the READMEs")
     options = parser.parse_args(arguments)
     profile, published = options.out.resolve() / options.profile, options.out.resolve() / "published"
     try:
@@ -160,6 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print((folder / "table.md").read_text(encoding="utf-8"))
         if options.publish:
             publish_all(options.sweeps, profile, published / options.profile)
+            (published / "README.md").write_text(f"{TITLE}{overviews(published, '*', published)}\n", encoding="utf-8")
             write_readme(published, README)
     except (SweepError, OSError) as error:
         print(f"report: {error}", file=sys.stderr)

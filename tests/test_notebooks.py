@@ -105,3 +105,58 @@ def test_03_trains_and_04_reads_the_runs(tmp_path, photos, capsys):
     assert notebook.stat().st_mtime_ns == written, "nothing changed, so 04 is not executed again"
     assert sweep.main(command) == 0
     assert "5 complete already" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_05_removes_scratches_and_05b_reads_the_runs(tmp_path, photos):
+    """Drawn damage with overlays, both generators; then given pairs."""
+    overlays = tmp_path / "overlays"
+    overlays.mkdir()
+    for k in range(10):
+        cover = np.zeros((40, 40), dtype=np.uint8)
+        cover[k : k + 4] = 255
+        Image.fromarray(cover).save(overlays / f"{k}.png")
+    small = {
+        "crop": 64,
+        "features": 4,
+        "depth": 3,
+        "discriminator_features": 4,
+        "batch_size": 2,
+        "steps": 4,
+        "interval": 2,
+    }
+    base = {"clean": str(photos), "overlays": str(overlays), "photographs": str(photos), "limit": 1, **small}
+    cases = {"original": {"generator": "unet"}, "refined": {}}
+    path = tiny("pix2pix_limits", tmp_path, base=base, cases=cases, grid={"seed": [0]})
+    command = [str(path), "--profile", "tiny", "--out", str(tmp_path)]
+    assert sweep.main([*command, "--workers", "2"]) == 0
+    assert report.main(command) == 0
+    records = [json.loads(path.read_text()) for path in sorted((tmp_path / "tiny").glob("pix2pix_limits/*/run.json"))]
+    tests = {"drawn", "overlays", "own size", "through 64 px", "5 %", "10 %", "20 %", "40 %"}
+    for record in records:
+        assert {row["test"] for row in record["rows"]} == tests
+        assert [line for line in record["skipped"] if "cut.jpg" in line] and record["overlays"]["test"] >= 1
+    methods = [{row["method"] for row in record["rows"]} for record in records]
+    found = {"biharmonic, found mask"}
+    assert methods[1] - methods[0] == found and methods[0] > {
+        "input",
+        "restored",
+        "median 5x5",
+        "biharmonic, true mask",
+    }
+    assert all(row["unmasked_change"] in (0, None) for row in records[1]["rows"])
+    table = (tmp_path / "tiny" / "pix2pix_limits" / "table.md").read_text()
+    assert "PSNR inside the damage (dB), drawn" in table and "| biharmonic, found mask |" in table
+    assert len(list((tmp_path / "tiny" / "05b_pix2pix_limits").glob("figures/*.png"))) == 5
+
+    pairs = tmp_path / "pairs"
+    for folder in ("color", "gray"):
+        (pairs / folder).mkdir(parents=True)
+        for picture in sorted(photos.glob("?.jpg")):
+            Image.open(picture).save(pairs / folder / picture.name)
+    (pairs / "gray" / "0.jpg").unlink()
+    path = tiny("scratches", tmp_path, base={**base, "clean": str(pairs)}, cases={"refined": {}}, report={})
+    assert sweep.main([str(path), "--profile", "tiny", "--out", str(tmp_path)]) == 0
+    [path] = (tmp_path / "tiny").glob("scratches/*/run.json")
+    record = json.loads(path.read_text())
+    assert record["alone"] == ["color/0.jpg"] and "given" in {row["test"] for row in record["rows"]}

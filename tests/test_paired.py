@@ -139,6 +139,21 @@ def test_size_reduces_both_alike(tmp_path):
     assert load([other], 5).arrays[0].shape == (5, 6, 3)
 
 
+def test_pairs_smaller_than_the_crop_are_skipped_and_counted(tmp_path):
+    files = []
+    for name, side in (("a.png", 12), ("b.png", 6), ("c.png", 9)):
+        files.append(tuple(save(tmp_path / folder, name, size=(20, side)) / name for folder in ("d", "c")))
+    for given in (files, [(None, path) for _, path in files]):
+        pairs = load_pairs(given, least=9)
+        assert pairs.clean.names == ["a.png", "c.png"]
+        assert pairs.damaged is None or pairs.damaged.names == pairs.clean.names
+        assert pairs.clean.skipped == ["b.png: 20 x 6 px is smaller than the crop of 9 px"]
+    with pytest.raises(
+        ImageError, match=r"c\.png: 20 x 9 px is smaller than the crop of 15 px, and no other .* lower crop"
+    ):
+        load_pairs(files, least=15)
+
+
 def test_an_overlay_is_its_alpha_or_its_luminance(tmp_path):
     alpha = np.arange(40, dtype=np.uint8).reshape(5, 8)
     Image.fromarray(np.dstack([np.full((5, 8, 3), 255, np.uint8), alpha])).save(tmp_path / "alpha.png")

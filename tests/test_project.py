@@ -53,8 +53,11 @@ def test_notebooks_keep_the_house_style(path):
 def test_the_readme_shows_what_is_published():
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) < 150
+    published = PROJECT / "results" / "published"
     block = text.split(report.BEGIN, 1)[1].split(report.END, 1)[0].strip()
-    assert block == report.readme_block(PROJECT / "results" / "published").strip()
+    assert block == report.overviews(published, "full", PROJECT).strip()
+    everything = (published / "README.md").read_text(encoding="utf-8")
+    assert everything.strip() == (report.TITLE + report.overviews(published, "*", published)).strip()
 
 
 def test_no_file_of_the_library_is_long():

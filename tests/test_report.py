@@ -132,9 +132,15 @@ def test_publish_copies_what_is_to_be_read_and_renews_the_readme(project):
     red = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/jpeg"]))).getpixel((0, 0))
     assert "image/png" not in output["data"] and red[0] > 240 and max(red[1:]) < 15
     assert not [name for name in names if "checkpoints" in name or name.endswith(".html") or "partial" in name]
+    text = (project / "results" / "published" / "README.md").read_text()
+    assert "| [losses](quick/losses), quick profile |" in text and "| strong | 32.00" not in text.split("plain")[0]
     text = (project / "README.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    assert "[losses](results/published/quick/losses)" in text and "| strong | 32.00" not in text.split("plain")[0]
+    assert "losses" not in text, "the readme shows the longest trainings alone"
+    (project / "results" / "published" / "quick").rename(project / "results" / "published" / "full")
+    assert run_report(project, "--publish") == 0
+    assert "[losses](results/published/full/losses), full profile" in (project / "README.md").read_text()
+    assert "full profile" in (project / "results" / "published" / "README.md").read_text()
 
 
 def test_numbers_only_leaves_every_picture_out(project):

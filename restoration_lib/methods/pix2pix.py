@@ -8,6 +8,8 @@ from restoration_lib.degradations.damage import damage_mask
 from restoration_lib.methods.base import Method, constant_then_linear
 from restoration_lib.networks.discriminators import PatchGAN
 from restoration_lib.networks.unet import RefinedGenerator, UNet
+from restoration_lib.networks.vgg import VGG16
+from restoration_lib.weights import vgg16
 
 GENERATORS = ("unet", "refined")
 
@@ -26,6 +28,7 @@ class Pix2Pix(Method):
         dropout, upsampling: of the U-Net.
         l1_weight: 100 in the paper, 10 in S2's origin.
         ms_ssim_weight: of 1 - MS-SSIM.
+        perceptual_weight: of the differences of VGG-16's feature maps; its weights are fetched at the first use.
         adversarial_weight: of the discriminator's verdict; 0 trains without one.
         mask_weight: of the refined generator's mask.
         learning_rate, discriminator_learning_rate: of Adam, betas (0.5, 0.999).
@@ -45,6 +48,7 @@ class Pix2Pix(Method):
         upsampling: str = "transposed",
         l1_weight: float = 100.0,
         ms_ssim_weight: float = 0.0,
+        perceptual_weight: float = 0.0,
         adversarial_weight: float = 1.0,
         mask_weight: float = 10.0,
         learning_rate: float = 2e-4,
@@ -54,12 +58,14 @@ class Pix2Pix(Method):
     ):
         super().__init__()
         weights = {"l1": l1_weight, "ms_ssim": ms_ssim_weight}
-        for name, weight in {**weights, "adversarial": adversarial_weight, "mask": mask_weight}.items():
+        others = {"perceptual": perceptual_weight, "adversarial": adversarial_weight, "mask": mask_weight}
+        for name, weight in {**weights, **others}.items():
             if weight < 0:
                 raise ValueError(f"{name}_weight: expected 0 or more, got {weight}")
         if generator not in GENERATORS:
             raise ValueError(f"generator: expected one of {', '.join(GENERATORS)}, got {generator!r}")
         self.weights, self.adversarial_weight, self.mask_weight = weights, adversarial_weight, mask_weight
+        self.perceptual_weight, self.vgg = perceptual_weight, VGG16(vgg16()) if perceptual_weight else None
         network = (
             UNet(features, depth, dropout, upsampling) if generator == "unet" else RefinedGenerator(features, depth)
         )
@@ -69,11 +75,20 @@ class Pix2Pix(Method):
             rate = discriminator_learning_rate
             self.add("discriminator", discriminator, rate, (0.5, 0.999), constant_then_linear(steps))
 
+    def to(self, device: torch.device) -> "Pix2Pix":
+        if self.vgg:
+            self.vgg.to(device, memory_format=torch.channels_last)
+        super().to(device)
+        return self
+
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         damaged, truth = batch["input"], batch["target"]
         with self.autocast(damaged.device):
             restored, damage = self.networks["generator"](damaged)
         terms = losses.weighted(self.weights, restored, truth)
+        if self.perceptual_weight:
+            with self.autocast(damaged.device):
+                terms["perceptual"] = self.perceptual_weight * losses.perceptual(self.vgg, restored, truth)
         if damage is not None:
             terms["mask"] = self.mask_weight * losses.bce(damage, damage_mask(damaged, truth))
         if self.adversarial_weight:

