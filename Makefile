@@ -1,12 +1,12 @@
 # Every target makes its own environment first, in .venv, and fetches the sample pictures.
 #   make results [PROFILE=full] [WORKERS=2]   the main job, into results/PROFILE
 #   make test | lint | lab                    the tests, ruff and stored outputs, JupyterLab on the notebooks
-#   make publish [PROFILE=full]               copy results/PROFILE to results/published and renew the README
+#   make publish [PROFILE=full]               copy results/PROFILE to results/published and renew the tables
 
 PYTHON ?= python3
 PROFILE ?= quick
 WORKERS ?= 2
-SWEEPS = $(patsubst %,notebooks/sweeps/%.yaml,data_loading old_photos loss_ablation identity)
+SWEEPS = $(patsubst %,notebooks/sweeps/%.yaml,data_loading old_photos loss_ablation pix2pix_limits identity)
 
 BIN = .venv/bin
 READY = .venv/ready

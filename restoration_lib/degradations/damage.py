@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-VISIBLE = 4 / 255  # a change of less than four grey levels is none: it is neither applied nor part of a mask
+VISIBLE = 8 / 255  # a change of less than eight grey levels is none: it is neither applied nor part of a mask
 
 Range = tuple[float, float]
 Dabs = tuple[np.ndarray, np.ndarray, np.ndarray]  # y, x, radius (N,) in pixels
