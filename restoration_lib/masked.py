@@ -124,12 +124,14 @@ def _resized(picture: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(picture, size=size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def heavy(method: Pix2Pix, pictures: Pictures, degrade: Callable[[float], Degrade], crop: int) -> pd.DataFrame:
+def heavy(
+    method: Pix2Pix, pictures: Pictures, degrade: Callable[[float], Degrade], crop: int, filters: bool = True
+) -> pd.DataFrame:
     """`measure` at each of COVERAGES, with `degrade(coverage)`; the column `test` says "5 %", …"""
     tables = []
     for coverage in COVERAGES:
         pairs = degraded_pairs(pictures, degrade(coverage), crop)
-        tables.append(measure(method, pairs).assign(test=f"{coverage:.0%}".replace("%", " %")))
+        tables.append(measure(method, pairs, filters).assign(test=f"{coverage:.0%}".replace("%", " %")))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from restoration_lib import training
 from restoration_lib.degradations import damage_mask, scratched
-from restoration_lib.methods.pix2pix import Pix2Pix
+from restoration_lib.methods.pix2pix import Pix2Pix, depth_for
 from restoration_lib.networks.unet import RefinedGenerator, UNet, fill
 
 
@@ -48,6 +48,13 @@ def test_a_picture_of_any_size_comes_back_at_its_size(network, shape):
     restored, damage = network.eval()(torch.rand(2, 3, *shape))
     assert restored.shape == (2, 3, *shape) and restored.isfinite().all()
     assert damage is None if isinstance(network, UNet) else damage.shape == (2, 1, *shape)
+
+
+@pytest.mark.parametrize(("side", "depth"), [(256, 8), (255, 7), (128, 7), (96, 6), (64, 6), (512, 8)])
+def test_the_depth_of_a_unet_follows_the_size_down_to_one_pixel(side, depth):
+    assert depth_for("unet", side) == depth and depth_for("refined", side) == 3
+    if side < 512:
+        assert side // 2**depth == 1
 
 
 def test_resize_has_no_transposed_convolution():

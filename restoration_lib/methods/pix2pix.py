@@ -24,7 +24,7 @@ class Pix2Pix(Method):
     Args:
         steps: length of the training: the learning rates are constant for half of it, then fall linearly to 0.
         generator: "unet" or "refined", see `networks.unet`.
-        features, depth: size of the generator.
+        features, depth: size of the generator; `depth_for` gives the depth for a size of pictures.
         dropout, upsampling: of the U-Net.
         l1_weight: 100 in the paper, 10 in S2's origin.
         ms_ssim_weight: of 1 - MS-SSIM.
@@ -127,3 +127,12 @@ class Pix2Pix(Method):
         with self.autocast(pictures.device):
             restored, damage = generator(pictures)
         return restored.clamp(0, 1), None if damage is None else damage > 0
+
+
+def depth_for(generator: str, side: int) -> int:
+    """How often a generator should halve crops of `side` px.
+
+    A U-Net down to a single pixel, but 8 times at most, as in the paper; the refined one three times, for what it looks at
+    is a few pixels wide.
+    """
+    return min(8, side.bit_length() - 1) if generator == "unet" else 3
