@@ -65,7 +65,8 @@ def write_tables(sweep: Path, folder: Path) -> bool:
     ]
     ending = f"\n\n{tables.caption(records)}\n"
     (folder / "table.md").write_text("\n\n".join(titled) + ending, encoding="utf-8")
-    overview = tables.markdown(summary, fixed + list(spec["cases"]), labels, metrics)
+    cases = [name for name in spec["cases"] if name in set(rows[case])]  # of this profile
+    overview = tables.markdown(summary, fixed + cases, labels, metrics)
     (folder / "overview.md").write_text(overview + ending, encoding="utf-8")
     csv = summary.reset_index().to_csv(index=False, float_format="%.4f")
     target = folder / "table.csv"
