@@ -21,7 +21,8 @@ def main(data: str, target: str) -> None:
         folder = Path(target, part)
         folder.mkdir(parents=True, exist_ok=True)
         for path in paths:
-            (folder / path.name).symlink_to(path.resolve())
+            if not (folder / path.name).exists():
+                (folder / path.name).symlink_to(path.resolve())
 
 
 if __name__ == "__main__":

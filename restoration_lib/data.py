@@ -39,14 +39,14 @@ def split_paths(dataset: str | Path) -> dict[str, list[Path]]:
     return split_folder(Path(dataset).expanduser())
 
 
-def split_folder(folder: Path, keep: Callable[[Path], bool] = lambda path: True) -> dict[str, list[Path]]:
-    """As `split_paths`, of the pictures in a folder that `keep` lets pass."""
+def split_folder(folder: Path, accept: Callable[[Path], bool] = lambda path: True) -> dict[str, list[Path]]:
+    """As `split_paths`, of the pictures in a folder that `accept` lets pass."""
     there = [name for name in SUBFOLDERS.values() if (folder / name).is_dir()]
     if len(there) == len(SUBFOLDERS):
-        return {split: list(filter(keep, list_images(folder / name))) for split, name in SUBFOLDERS.items()}
+        return {split: list(filter(accept, list_images(folder / name))) for split, name in SUBFOLDERS.items()}
     if there:  # to split across them would mix what was meant to be kept apart
         raise ImageError(f"{folder}: has {' and '.join(there)}, but train, val and test are needed, or none of them")
-    paths = list(filter(keep, list_images(folder)))
+    paths = list(filter(accept, list_images(folder)))
     if len(paths) < 3:
         raise ImageError(
             f"{folder}: {len(paths)} picture(s) are too few for train, validation and test; give 3 or more"

@@ -33,7 +33,7 @@ def list_images(folder: str | Path) -> list[Path]:
     Files are told by suffix (SUFFIXES); hidden files and folders are skipped. Raises ImageError where the
     folder is missing, is a file, or holds no picture.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not folder.is_dir():
         fault = "is not a folder" if folder.exists() else "does not exist"
         raise ImageError(f"{folder}: {fault}; a folder with pictures ({', '.join(SUFFIXES)}) is needed")

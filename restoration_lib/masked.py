@@ -13,13 +13,14 @@ from torch import Tensor
 
 from restoration_lib import baselines
 from restoration_lib.data import Degrade, Pair, Pictures, degraded_pairs
-from restoration_lib.degradations import damage_mask
 from restoration_lib.evaluation import INPUT, RESTORED, beside
 from restoration_lib.images import to_uint8
 from restoration_lib.methods.pix2pix import Pix2Pix
 from restoration_lib.metrics import METRICS
 
 WHOLE = ("psnr", "ssim", "checkerboard")  # of METRICS
+SMALLEST = 64  # px, side of a picture that can be measured: `checkerboard` asks for it
+PERFECT = 99.0  # dB, stands for no error at all inside or outside a mask: a mean needs a number
 MEDIAN = "median 5x5"
 GRID_BINS = 32
 COVERAGES = (0.05, 0.1, 0.2, 0.4)
@@ -30,26 +31,27 @@ def measure(method: Pix2Pix, pairs: list[Pair], filters: bool = True) -> pd.Data
     """Rows `picture, method` of the damaged input, the restored picture and the baselines, with
 
     - `psnr`, `ssim`, `checkerboard` of the whole picture,
-    - `inside`, `outside`: PSNR in dB over the pixels that are damaged, and over all others,
+    - `coverage`: part of the picture that is damaged,
+    - `inside`, `outside`: PSNR in dB over the pixels that are damaged, and over all others, PERFECT at most,
     - `change`: largest change of an undamaged pixel, in grey levels,
     - `unmasked_change`: the same, of the pixels outside the mask that the network found,
     - `precision`, `recall`, `f1` of that mask. What a method does not say is NaN.
 
     Args:
-        filters: whether the baselines are measured too: a median, biharmonic inpainting with the true mask (an oracle)
-            and with the one found.
+        filters: whether the baselines that no network enters are measured too: a median, and biharmonic inpainting
+            with the true mask (an oracle). Biharmonic inpainting with the mask found is always measured.
     """
     rows = []
     for pair in pairs:
         truth, damaged = (to_uint8(picture)[0] for picture in (pair.target, pair.input))
-        mask = damage_mask(pair.input, pair.target)[0, 0].numpy()
+        mask = method.mask(pair.input, pair.target)[0, 0].numpy()
         restored, found = repair(method, pair)
         results: dict[str, Result] = {INPUT: (damaged, None), RESTORED: (restored, found)}
         if filters:
             results[MEDIAN] = baselines.SHUFFLE_BASELINES[MEDIAN](damaged), None
             results[baselines.TRUE_MASK] = baselines.biharmonic(damaged, mask), None
-            if found is not None:
-                results[baselines.FOUND_MASK] = baselines.biharmonic(damaged, found), None
+        if found is not None:
+            results[baselines.FOUND_MASK] = baselines.biharmonic(damaged, found), None
         for name, (picture, found) in results.items():
             rows.append({"picture": pair.name, "method": name} | _row(truth, damaged, mask, picture, found))
     return pd.DataFrame(rows)
@@ -66,6 +68,7 @@ def _row(
 ) -> dict:
     return {
         **{name: METRICS[name](truth, picture) for name in WHOLE},
+        "coverage": float(mask.mean()),
         "inside": _psnr(truth[mask], picture[mask]),
         "outside": _psnr(truth[~mask], picture[~mask]),
         "change": _largest(damaged[~mask], picture[~mask]),
@@ -78,8 +81,8 @@ def _psnr(truth: np.ndarray, picture: np.ndarray) -> float:
     if not truth.size:
         return math.nan
     if np.array_equal(truth, picture):
-        return math.inf
-    return float(peak_signal_noise_ratio(truth, picture, data_range=255))
+        return PERFECT
+    return min(PERFECT, float(peak_signal_noise_ratio(truth, picture, data_range=255)))
 
 
 def _largest(before: np.ndarray, after: np.ndarray) -> float:
@@ -106,7 +109,7 @@ def through(method: Pix2Pix, pairs: list[Pair], side: int) -> pd.DataFrame:
     rows = []
     for pair in pairs:
         truth, damaged = (to_uint8(picture)[0] for picture in (pair.target, pair.input))
-        mask = damage_mask(pair.input, pair.target)[0, 0].numpy()
+        mask = method.mask(pair.input, pair.target)[0, 0].numpy()
         untouched = _resized(_resized(pair.input, (side, side)), pair.input.shape[-2:])
         for name, picture in ((INPUT, untouched), (RESTORED, restore_through(method, pair.input, side))):
             back = to_uint8(picture)[0]
@@ -157,11 +160,24 @@ def _line_power(grey: np.ndarray) -> np.ndarray:
 
 
 def validator(pairs: list[Pair]) -> Callable[[Pix2Pix], dict[str, float]]:
-    """For `training.fit`: means of the restored pictures' PSNR, PSNR inside the damage, and F1 of the mask, if any."""
+    """For `training.fit`: means of PSNR, PSNR inside the damage, and F1 of the mask if any, of the damaged `pairs`."""
 
     def validate(method: Pix2Pix) -> dict[str, float]:
-        rows = measure(method, pairs, filters=False)
-        means = rows[rows["method"] == RESTORED][["psnr", "inside", "f1"]].mean()
-        return means.dropna().to_dict()
+        rows = []
+        for pair in pairs:
+            mask, truth = method.mask(pair.input, pair.target)[0, 0].numpy(), to_uint8(pair.target)[0]
+            if mask.any():
+                restored, found = repair(method, pair)
+                inside = _psnr(truth[mask], restored[mask])
+                rows.append({"psnr": _psnr(truth, restored), "inside": inside, "f1": _detection(mask, found)["f1"]})
+        if not rows:
+            raise ValueError(f"validation: none of the {len(pairs)} pairs differ by least_damage; are they damaged?")
+        return pd.DataFrame(rows).mean().dropna().to_dict()
 
     return validate
+
+
+def require_crop(crop: int) -> None:
+    """Raise ValueError if crops of this side, in pixels, cannot be measured."""
+    if crop < SMALLEST:
+        raise ValueError(f"crop: expected {SMALLEST} px or more, got {crop}")

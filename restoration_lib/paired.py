@@ -1,6 +1,6 @@
 """Pairs from two folders, damaged and clean pictures of the same names, and overlay pictures of damage."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from restoration_lib.data import (
+    SAMPLES,
     CropBatches,
     Degrade,
     Pair,
@@ -30,28 +31,46 @@ Files = list[tuple[Path | None, Path]]  # damaged, or None where the damage is t
 def split_pairs(clean: str | Path, damaged: str | Path = "") -> tuple[dict[str, Files], list[str]]:
     """The pairs of two folders, by split, and the files that only one of them has.
 
-    A pair are two files of the same name, whatever their suffixes and subfolders, in the order of the names. The clean
-    folder decides the splits, as in `data.split_paths`.
+    A pair are two files of the same name, whatever their suffixes, in the order of the names: of the same path below
+    both folders, or, where no path is in both, of the same file name. The clean folder decides the splits, as in
+    `data.split_paths`.
 
     Args:
         clean: a sample set or a folder; or, without `damaged`, one in the layout of HumanFace8000, gray/ and color/.
         damaged: a folder; without it the clean pictures have no partners.
 
     Raises:
-        ImageError: as `data.split_paths`; two files of one folder have the same name, or no name is in both.
+        ImageError: as `data.split_paths`; two files of one folder have the same name, too few names are in both
+            folders, or none of a split.
     """
     faces = [Path(clean).expanduser() / name for name in HUMAN_FACES]
     if not damaged and all(folder.is_dir() for folder in faces):
         damaged, clean = faces
     if not damaged:
         return {part: [(None, path) for path in paths] for part, paths in split_paths(clean).items()}, []
+    if str(clean) in SAMPLES:
+        raise ImageError(
+            f"clean: {clean} are samples, which have no damaged partners; give the folder of clean pictures"
+        )
     folders = [Path(folder).expanduser() for folder in (damaged, clean)]
-    sides = [_by_name(folder) for folder in folders]
+    if folders[0].resolve() == folders[1].resolve():
+        raise ImageError(f"{folders[0]}: is both the damaged and the clean folder")
+    key = _path_below
+    sides = [_by_name(folder, key) for folder in folders]
+    if not sides[0].keys() & sides[1].keys():
+        key = _file_name
+        sides = [_by_name(folder, key) for folder in folders]
     common = sides[0].keys() & sides[1].keys()
-    if not common:
-        raise ImageError(f"{folders[0]} and {folders[1]}: no file name is in both; the two of a pair have one name")
-    split = split_folder(folders[1], lambda path: path.stem in common)
-    pairs = {part: sorted((sides[0][path.stem], path) for path in paths) for part, paths in split.items()}
+    if len(common) < 3:
+        found = f"{folders[0]} and {folders[1]}: {len(common)} file names are in both"
+        raise ImageError(f"{found}, train, validation and test need 3 or more; the two of a pair have one name")
+    split = split_folder(folders[1], lambda path: key(path, folders[1]) in common)
+    pairs = {}
+    for part, paths in split.items():
+        if not paths:
+            raise ImageError(f"{folders[1]}: no {part} picture has a partner in {folders[0]}")
+        named = sorted((key(path, folders[1]), path) for path in paths)
+        pairs[part] = [(sides[0][name], path) for name, path in named]
     alone = [
         side[name].relative_to(folder.parent).as_posix()
         for folder, side in zip(folders, sides, strict=True)
@@ -60,15 +79,22 @@ def split_pairs(clean: str | Path, damaged: str | Path = "") -> tuple[dict[str, 
     return pairs, alone
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def _path_below(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _file_name(path: Path, folder: Path) -> str:
+    return path.stem
+
+
+def _by_name(folder: Path, key: Callable[[Path, Path], str]) -> dict[str, Path]:
     paths: dict[str, Path] = {}
     for path in list_images(folder):
-        if path.stem in paths:
-            first = paths[path.stem].relative_to(folder)
-            raise ImageError(
-                f"{folder}: {first} and {path.relative_to(folder)} have the same name; which one is the pair's?"
-            )
-        paths[path.stem] = path
+        name = key(path, folder)
+        if name in paths:
+            first, second = (found.relative_to(folder) for found in (paths[name], path))
+            raise ImageError(f"{folder}: {first} and {second} have the same name; which one is the pair's?")
+        paths[name] = path
     return paths
 
 
@@ -78,6 +104,14 @@ class PairedPictures:
 
     clean: Pictures
     damaged: Pictures | None
+
+    def first(self, count: int) -> "PairedPictures":
+        """The first `count` pairs; 0 is all."""
+        sides = (
+            side and Pictures(side.names[: count or None], side.arrays[: count or None])
+            for side in (self.clean, self.damaged)
+        )
+        return PairedPictures(*sides)
 
 
 def load_pairs(files: Files, size: int = 0, least: int = 0) -> PairedPictures:
@@ -153,11 +187,17 @@ def fixed_pairs(pairs: PairedPictures, degrade: Degrade, crop: int = 0) -> list[
 
 
 def load_overlays(paths: Sequence[Path]) -> tuple[list[Tensor], list[str]]:
-    """Covers (h, w), uint8, of overlay pictures, see `images.read_cover`, and a line for each unreadable one."""
+    """Covers (h, w), uint8, of overlay pictures, see `images.read_cover`, and a line for each unreadable one.
+
+    Raises:
+        ImageError: not one of them can be read.
+    """
     unread, covers = Pictures(), []
     for path in paths:
         try:
             covers.append(read_cover(path))
         except ImageError as error:
             unread.skip(path, error)
+    if paths and not covers:
+        raise ImageError(f"{paths[0].parent}: none of the {len(paths)} overlays can be read")
     return covers, unread.skipped

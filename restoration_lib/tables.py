@@ -14,6 +14,7 @@ METRICS = {  # heading and decimals
     "round_trip": ("round trip (dB)", 2),
     "identity": ("identity (dB)", 2),
     "colour_shift": ("colour shift (CIEDE2000)", 2),
+    "coverage": ("damaged part", 3),
     "inside": ("PSNR inside the damage (dB)", 2),
     "outside": ("PSNR outside it (dB)", 2),
     "change": ("largest change outside it (levels)", 0),
@@ -49,7 +50,8 @@ def over_seeds(rows: pd.DataFrame, case: str, column: str) -> pd.DataFrame:
     table["seeds"] = groups.size()
     table["pictures"] = named.groupby(["row", column])["picture"].nunique()
     fixed = ~table.index.get_level_values("row").isin(rows[case].unique())
-    table.loc[fixed, [f"{metric}_std" for metric in metrics]] = np.nan  # no seed enters
+    spreads = [f"{metric}_std" for metric in metrics]
+    table.loc[fixed, spreads] = table.loc[fixed, spreads].mask(lambda spread: spread < 1e-9)  # no seed enters
     return table
 
 

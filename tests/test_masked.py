@@ -66,9 +66,9 @@ def test_a_perfect_restorer_and_the_rows_beside_it(pair):
     table = masked.measure(method_that_gives(pair.target, damage_mask(pair.input, pair.target)), [pair])
     assert list(table["method"]) == ["input", "restored", "median 5x5", TRUE_MASK, FOUND_MASK]
     best, untouched = row(table), row(table, "input")
-    assert best["psnr"] == best["inside"] == best["outside"] == math.inf
+    assert best["psnr"] == math.inf and best["inside"] == best["outside"] == masked.PERFECT
     assert best["f1"] == best["precision"] == best["recall"] == 1 and best["change"] == best["unmasked_change"] == 0
-    assert untouched["outside"] == math.inf and untouched["change"] == 0 and math.isnan(untouched["f1"])
+    assert untouched["outside"] == masked.PERFECT and untouched["change"] == 0 and math.isnan(untouched["f1"])
     assert row(table, TRUE_MASK)["inside"] == row(table, FOUND_MASK)["inside"] > untouched["inside"]
 
 
@@ -117,6 +117,29 @@ def test_a_grid_of_8_px_is_a_peak_of_the_spectrum(pair):
     beside = spectrum.loc[[0.125 + 1 / 32, 0.25 + 1 / 32, 0.375 + 1 / 32]]
     assert peaks.min() > beside.max() + 3
     assert len(spectrum) == masked.GRID_BINS + 1 and spectrum.index[-1] == 0.5
+
+
+def test_the_network_finds_its_mask_where_least_damage_says(pair):
+    method = Pix2Pix(1, features=4, depth=2, discriminator_features=4, least_damage=40)
+    table = masked.measure(method, [pair], filters=False)
+    change = 255 * (pair.input - pair.target).abs().amax(1)
+    assert row(table)["coverage"] == pytest.approx((change > 39.5).float().mean().item(), abs=1e-6)
+
+
+def test_the_validator_looks_at_damaged_pairs_alone(pair):
+    whole = Pair("whole", pair.target, pair.target)
+    validate = masked.validator([whole, pair, whole])
+    assert validate(method_that_gives(pair.input))["psnr"] == pytest.approx(
+        row(masked.measure(method_that_gives(pair.input), [pair]))["psnr"]
+    )
+    with pytest.raises(ValueError, match="none of the 1 pairs differ by least_damage"):
+        masked.validator([whole])(method_that_gives(pair.target))
+
+
+def test_crops_too_small_to_measure_are_refused():
+    masked.require_crop(64)
+    with pytest.raises(ValueError, match="crop: expected 64 px or more, got 63"):
+        masked.require_crop(63)
 
 
 def test_the_validator_leaves_out_what_cannot_be_said(pair):

@@ -153,10 +153,13 @@ def test_05_removes_scratches_and_05b_reads_the_runs(tmp_path, photos):
     for folder in ("color", "gray"):
         (pairs / folder).mkdir(parents=True)
         for picture in sorted(photos.glob("?.jpg")):
-            Image.open(picture).save(pairs / folder / picture.name)
-    (pairs / "gray" / "0.jpg").unlink()
+            pixels = np.array(Image.open(picture))
+            if folder == "gray":
+                pixels[20:50, 30:34] = 255
+            Image.fromarray(pixels).save(pairs / folder / picture.with_suffix(".png").name)
+    (pairs / "gray" / "0.png").unlink()
     path = tiny("scratches", tmp_path, base={**base, "clean": str(pairs)}, cases={"refined": {}}, report={})
     assert sweep.main([str(path), "--profile", "tiny", "--out", str(tmp_path)]) == 0
     [path] = (tmp_path / "tiny").glob("scratches/*/run.json")
     record = json.loads(path.read_text())
-    assert record["alone"] == ["color/0.jpg"] and "given" in {row["test"] for row in record["rows"]}
+    assert record["alone"] == ["color/0.png"] and "given" in {row["test"] for row in record["rows"]}

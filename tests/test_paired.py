@@ -36,12 +36,12 @@ def flat(parts):
 
 def test_pairs_are_the_names_that_both_folders_have_and_the_others_are_listed(tmp_path):
     clean = save(tmp_path / "clean", *names(12), "only.png", "sub/deep.png")
-    damaged = save(tmp_path / "damaged", *names(12, "jpg"), "alone.png", "deep.jpg")
+    damaged = save(tmp_path / "damaged", *names(12, "jpg"), "alone.png", "sub/deep.jpg")
     parts, alone = split_pairs(clean, damaged)
     assert alone == ["damaged/alone.png", "clean/only.png"]
     pairs = flat(parts)
     assert len(pairs) == 13 and all(one.stem == other.stem for one, other in pairs)
-    assert {one.parent.name for one, _ in pairs} == {"damaged"}
+    assert {one.parent.name for one, _ in pairs} == {"damaged", "sub"}
     assert all(part == sorted(part, key=lambda pair: pair[1].stem) for part in parts.values())
     assert parts["train"] and parts["validation"] and parts["test"]
 
@@ -72,15 +72,34 @@ def test_without_a_damaged_folder_the_damage_is_drawn(tmp_path):
 
 def test_folders_without_a_common_name_are_named(tmp_path):
     clean, damaged = save(tmp_path / "clean", *names(4)), save(tmp_path / "damaged", "x.png")
-    with pytest.raises(ImageError, match=r"damaged and .*clean: no file name is in both"):
+    with pytest.raises(ImageError, match=r"damaged and .*clean: 0 file names are in both, .* need 3 or more"):
         split_pairs(clean, damaged)
 
 
 def test_two_files_of_one_name_are_named(tmp_path):
     clean = save(tmp_path / "clean", *names(4))
-    damaged = save(tmp_path / "damaged", *names(4), "sub/02.jpg")
-    with pytest.raises(ImageError, match=r"damaged: 02\.png and sub/02\.jpg have the same name"):
+    damaged = save(tmp_path / "damaged", *names(4), "02.jpg")
+    with pytest.raises(ImageError, match=r"damaged: 02\.jpg and 02\.png have the same name"):
         split_pairs(clean, damaged)
+
+
+def test_folders_of_one_layout_are_paired_by_their_paths(tmp_path):
+    files = ["train/1.png", "val/1.png", "test/1.png"]
+    clean, damaged = save(tmp_path / "clean", *files), save(tmp_path / "damaged", *files)
+    parts, _ = split_pairs(clean, damaged)
+    assert all(one.relative_to(damaged) == other.relative_to(clean) for one, other in flat(parts))
+    (damaged / "val" / "1.png").unlink()
+    save(damaged, "train/2.png"), save(clean, "train/2.png")
+    with pytest.raises(ImageError, match=r"2 file names|no validation picture has a partner"):
+        split_pairs(clean, damaged)
+
+
+def test_what_cannot_be_pairs_is_told(tmp_path):
+    clean = save(tmp_path / "clean", *names(4))
+    with pytest.raises(ImageError, match="is both the damaged and the clean folder"):
+        split_pairs(clean, clean)
+    with pytest.raises(ImageError, match="samples are samples, which have no damaged partners"):
+        split_pairs("samples", clean)
 
 
 def test_a_pair_of_two_sizes_is_named_with_both(tmp_path):

@@ -24,7 +24,7 @@ def pix2pix(**changes):
 
 
 def batch(count=2, side=64):
-    truth = F.interpolate(torch.rand(count, 3, 5, 5), (side, side), mode="bilinear")
+    truth = F.interpolate(torch.rand(count, 3, 5, 5), (side, side), mode="bilinear").mul(255).round() / 255
     return {"input": scratched(truth, torch.Generator().manual_seed(1)), "target": truth}
 
 
@@ -119,7 +119,9 @@ def test_terms_of_a_step_equal_those_worked_out_by_hand(generator, l1_weight):
         restored, damage = method.networks["generator"](given["input"])
         verdicts = [method.networks["discriminator"](given["input"], x) for x in (restored, given["target"])]
     terms = method.step(given)
-    assert terms["l1"].item() == pytest.approx(l1_weight * F.l1_loss(restored, given["target"]).item(), rel=1e-4)
+    assert terms["l1"].item() == pytest.approx(
+        l1_weight * F.l1_loss(2 * restored - 1, 2 * given["target"] - 1).item(), rel=1e-4
+    )
     assert terms["adversarial"].item() == pytest.approx(F.softplus(-verdicts[0]).mean().item(), rel=1e-4)
     assert terms["discriminator_fake"].item() == pytest.approx(F.softplus(verdicts[0]).mean().item() / 2, rel=1e-4)
     assert terms["discriminator_real"].item() == pytest.approx(F.softplus(-verdicts[1]).mean().item() / 2, rel=1e-4)
@@ -220,6 +222,7 @@ def test_stopped_training_ends_bit_for_bit_as_if_never_stopped(generator, tmp_pa
         ({"l1_weight": -1.0}, "l1_weight: expected 0 or more, got -1.0"),
         ({"mask_weight": -1.0}, "mask_weight"),
         ({"generator": "unet", "depth": 1}, "depth: expected 2 or more, got 1"),
+        ({"l1_weight": 0.0, "adversarial_weight": 0.0}, "every weight of the picture is 0"),
         ({"depth": 0}, "depth: expected 1 or more, got 0"),
         ({"generator": "unet", "upsampling": "bicubic"}, "upsampling: expected one of transposed, resize"),
     ],

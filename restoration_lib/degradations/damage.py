@@ -1,7 +1,7 @@
 """Local damage: scratches, hair, dust, blotches and tears, drawn or laid on from overlay pictures, and its mask.
 
-Everything drawn is a row of round dabs of one brush, of a width that changes along the way. All lengths but those of
-the strokes are in pixels, whatever the size of the picture.
+Everything drawn is a row of round dabs of one brush, of a width that changes along the way. Lengths are parts of the
+picture's shorter side, widths are pixels.
 """
 
 import math
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-VISIBLE = 8 / 255  # a change of less than eight grey levels is none: it is neither applied nor part of a mask
+VISIBLE = 8  # grey levels: a smaller change is none, it is neither applied nor part of a mask
 
 Range = tuple[float, float]
 Dabs = tuple[np.ndarray, np.ndarray, np.ndarray]  # y, x, radius (N,) in pixels
@@ -42,23 +42,27 @@ def scratch(
     Args:
         pictures: (N, 3, H, W) or (3, H, W), float in [0, 1].
         generator: CPU generator of the draws; None takes torch's global one.
-        coverage: part of the picture, in [0, 1]; the last piece may exceed it.
+        coverage: part of the picture, in [0, 1], that the pieces cover; the last piece may exceed it. Less is damaged
+            where it does not show, white on white.
         width: of the strokes in pixels; the other kinds are multiples of it.
         opacity, tone: in [0, 1]; tone 1 is white.
         number: least and largest number of pieces, whatever they cover.
         kinds: any of KINDS. None of them leaves the overlays alone.
         overlays: covers (h, w) in [0, 1] or uint8, laid on at a random place and angle, as one more kind.
-        overlay_scale: picture pixels per overlay pixel.
+        overlay_scale: picture pixels per overlay pixel, above 0.
         share: of the pictures that are damaged at all; the others come back as they are, with an empty mask.
 
     Returns:
-        Damaged pictures, and masks (N, 1, H, W) or (1, H, W), bool: True exactly where a picture was changed.
+        Damaged pictures, their damage rounded to 8 bits as in any file, and masks (N, 1, H, W) or (1, H, W), bool: True
+        exactly where a picture was changed.
 
     Raises:
         ValueError: names the parameter that is out of its range.
     """
     ranges = {"coverage": coverage, "opacity": opacity, "tone": tone, "share": (share, share)}
-    _check(pictures, {**ranges, "width": width, "number": number, "overlay_scale": overlay_scale}, ranges)
+    _check(pictures, {**ranges, "width": width, "number": number, "overlay_scale": overlay_scale}, shares=set(ranges))
+    if not overlay_scale[0]:
+        raise ValueError("overlay_scale: expected a range above 0, got 0")
     if unknown := set(kinds) - set(KINDS):
         raise ValueError(f"kinds: expected any of {', '.join(KINDS)}, got {', '.join(sorted(unknown))}")
     if not kinds and not len(overlays):
@@ -86,8 +90,8 @@ def scratch(
         covered[place[cover > 0.1]] = True
         here = damaged[:, place]
         damaged[:, place] = here + cover * _uniform(*opacity, generator) * (_uniform(*tone, generator) - here)
-    result = torch.from_numpy(damaged).view(pictures.shape).to(pictures)
-    mask = damage_mask(result, pictures, VISIBLE)
+    result = torch.from_numpy(damaged).mul(255).round().div(255).view(pictures.shape).to(pictures)
+    mask = damage_mask(result, pictures)
     return torch.where(mask, result, pictures), mask
 
 
@@ -96,12 +100,12 @@ def scratched(pictures: Tensor, generator: torch.Generator | None = None, **opti
     return scratch(pictures, generator, **options)[0]
 
 
-def damage_mask(damaged: Tensor, clean: Tensor, least: float = VISIBLE / 2) -> Tensor:
-    """Where two pictures (…, 3, H, W) differ by `least` or more in any channel: (…, 1, H, W) bool.
+def damage_mask(damaged: Tensor, clean: Tensor, least: int = VISIBLE) -> Tensor:
+    """Where two 8-bit pictures (…, 3, H, W) differ by `least` grey levels or more in any channel: (…, 1, H, W) bool.
 
-    With the default it finds again what `scratch` changed, also after a rounding to 8 bits.
+    With the default it finds again what `scratch` changed. Pictures that were compressed apart differ by more.
     """
-    return (damaged - clean).abs().amax(-3, keepdim=True) >= least
+    return (damaged - clean).abs().amax(-3, keepdim=True) * 255 > least - 0.5
 
 
 def _strokes(height: int, width: int, thickness: float, generator: torch.Generator | None) -> Dabs:
@@ -189,13 +193,13 @@ def _lay(overlay: Tensor, shape: Sequence[int], scale: Range, generator: torch.G
     rows = spot[0] + down[:, None] * math.cos(turn) - across * math.sin(turn)
     columns = spot[1] + down[:, None] * math.sin(turn) + across * math.cos(turn)
     height, width = cover.shape
-    places = torch.stack([2 * columns / (width - 1) - 1, 2 * rows / (height - 1) - 1], -1)
+    places = torch.stack([2 * columns / max(1, width - 1) - 1, 2 * rows / max(1, height - 1) - 1], -1)
     laid = F.grid_sample(cover[None, None], places[None], align_corners=True).flatten().numpy()
     place = np.flatnonzero(laid > 0)
     return place, laid[place]
 
 
-def _check(pictures: Tensor, ranges: dict[str, tuple], shares: dict) -> None:
+def _check(pictures: Tensor, ranges: dict[str, tuple], shares: set[str]) -> None:
     if pictures.ndim not in (3, 4) or pictures.shape[-3] != 3 or not pictures.is_floating_point():
         found = f"{pictures.dtype} {tuple(pictures.shape)}"
         raise ValueError(f"pictures: expected a float tensor (N, 3, H, W) or (3, H, W), got {found}")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from restoration_lib import losses
-from restoration_lib.degradations.damage import damage_mask
+from restoration_lib.degradations.damage import VISIBLE, damage_mask
 from restoration_lib.methods.base import Method, constant_then_linear
 from restoration_lib.networks.discriminators import PatchGAN
 from restoration_lib.networks.unet import RefinedGenerator, UNet
@@ -18,8 +18,8 @@ class Pix2Pix(Method):
     """A generator, "unet" or "refined", and a patch discriminator that judges (input, candidate) pairs.
 
     The generator minimises the binary cross-entropy of the discriminator's verdict against "real", the L1 distance to
-    the truth times `l1_weight`, and whatever other terms have a weight. The refined generator also learns where the
-    damage is, by the binary cross-entropy of its mask.
+    the truth times `l1_weight` (of pictures in [-1, 1], as in the paper), and whatever other terms have a weight. The
+    refined generator also learns where the damage is, by the binary cross-entropy of its mask.
 
     Args:
         steps: length of the training: the learning rates are constant for half of it, then fall linearly to 0.
@@ -31,6 +31,8 @@ class Pix2Pix(Method):
         perceptual_weight: of the differences of VGG-16's feature maps; its weights are fetched at the first use.
         adversarial_weight: of the discriminator's verdict; 0 trains without one.
         mask_weight: of the refined generator's mask.
+        least_damage: grey levels by which input and truth differ where the input is damaged. What was drawn differs by
+            more than the default; the two of a pair that were compressed apart need a higher one.
         learning_rate, discriminator_learning_rate: of Adam, betas (0.5, 0.999).
         discriminator_features, discriminator_halvings: size of the discriminator; 3 halvings judge patches of 70 px.
 
@@ -51,6 +53,7 @@ class Pix2Pix(Method):
         perceptual_weight: float = 0.0,
         adversarial_weight: float = 1.0,
         mask_weight: float = 10.0,
+        least_damage: int = VISIBLE,
         learning_rate: float = 2e-4,
         discriminator_learning_rate: float = 2e-4,
         discriminator_features: int = 64,
@@ -62,9 +65,15 @@ class Pix2Pix(Method):
         for name, weight in {**weights, **others}.items():
             if weight < 0:
                 raise ValueError(f"{name}_weight: expected 0 or more, got {weight}")
+        if not any((*weights.values(), perceptual_weight, adversarial_weight)):
+            raise ValueError(
+                "every weight of the picture is 0: give at least one of l1_weight, ms_ssim_weight, … above 0"
+            )
         if generator not in GENERATORS:
             raise ValueError(f"generator: expected one of {', '.join(GENERATORS)}, got {generator!r}")
-        self.weights, self.adversarial_weight, self.mask_weight = weights, adversarial_weight, mask_weight
+        self.weights = weights | {"l1": 2 * l1_weight}  # twice: as of pictures in [-1, 1]
+        self.adversarial_weight, self.mask_weight = adversarial_weight, mask_weight
+        self.least_damage = least_damage
         self.perceptual_weight, self.vgg = perceptual_weight, VGG16(vgg16()) if perceptual_weight else None
         network = (
             UNet(features, depth, dropout, upsampling) if generator == "unet" else RefinedGenerator(features, depth)
@@ -90,7 +99,7 @@ class Pix2Pix(Method):
             with self.autocast(damaged.device):
                 terms["perceptual"] = self.perceptual_weight * losses.perceptual(self.vgg, restored, truth)
         if damage is not None:
-            terms["mask"] = self.mask_weight * losses.bce(damage, damage_mask(damaged, truth))
+            terms["mask"] = self.mask_weight * losses.bce(damage, self.mask(damaged, truth))
         if self.adversarial_weight:
             discriminator = self.networks["discriminator"].requires_grad_(False)
             with self.autocast(damaged.device):
@@ -104,6 +113,10 @@ class Pix2Pix(Method):
         for scheduler in self.schedulers.values():
             scheduler.step()
         return {name: term.detach() for name, term in terms.items()}
+
+    def mask(self, damaged: Tensor, truth: Tensor) -> Tensor:
+        """The true mask (N, 1, H, W), bool."""
+        return damage_mask(damaged, truth, self.least_damage)
 
     def _discriminator_step(self, damaged: Tensor, truth: Tensor, restored: Tensor) -> dict[str, Tensor]:
         with self.autocast(damaged.device):
