@@ -52,7 +52,7 @@ class Pix2Pix(Method):
         ms_ssim_weight: float = 0.0,
         perceptual_weight: float = 0.0,
         adversarial_weight: float = 1.0,
-        mask_weight: float = 10.0,
+        mask_weight: float = 40.0,
         least_damage: int = VISIBLE,
         learning_rate: float = 2e-4,
         discriminator_learning_rate: float = 2e-4,
