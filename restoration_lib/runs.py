@@ -49,7 +49,8 @@ class Run:
             rows: one row per picture and method, as `evaluation.evaluate` makes them.
             history: as `training.fit` returns it.
             device: what the run computed on, in words.
-            facts: anything else worth keeping, as JSON values: skipped files, sizes, counts.
+            facts: anything else worth keeping, as JSON values: skipped files, sizes, counts. JSON has no infinity and no
+                NaN: null stands for either.
 
         Returns:
             The record.
@@ -59,7 +60,7 @@ class Run:
             "notebook": self.notebook,
             "parameters": self.parameters,
             "provenance": self.origin | measured,
-            **facts,
+            **_finite(facts),
             "rows": [] if rows is None else json.loads(rows.to_json(orient="records", double_precision=6)),
         }
         if history is not None:
@@ -142,6 +143,15 @@ def rows(records: list[dict]) -> pd.DataFrame:
 
 def _scalars(parameters: dict) -> dict:
     return {name: value for name, value in parameters.items() if not isinstance(value, list | dict)}
+
+
+def _finite(value: object) -> object:
+    """The same JSON value with None for every number that is not finite."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _write(path: Path, text: str) -> None:

@@ -136,6 +136,12 @@ def test_fact_that_json_cannot_hold_leaves_no_record(tmp_path):
     assert not (tmp_path / "run.json").exists()
 
 
+def test_facts_that_are_no_finite_numbers_become_null(tmp_path):
+    finish(tmp_path, translation={"a": {"round_trip": math.inf, "identity": 30.5}}, spread=[math.nan, 1])
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["translation"] == {"a": {"round_trip": None, "identity": 30.5}} and record["spread"] == [None, 1]
+
+
 def test_empty_folder_name_makes_a_new_one_in_scratch(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "SCRATCH", tmp_path / "scratch")
     run = runs.start("", "03_test", **PARAMETERS)
