@@ -49,8 +49,8 @@ class Run:
             rows: one row per picture and method, as `evaluation.evaluate` makes them.
             history: as `training.fit` returns it.
             device: what the run computed on, in words.
-            facts: anything else worth keeping, as JSON values: skipped files, sizes, counts. JSON has no infinity and no
-                NaN: null stands for either.
+            facts: anything else worth keeping, as JSON values: skipped files, sizes, counts. JSON has neither infinity
+                nor NaN: null stands for both.
 
         Returns:
             The record.
