@@ -49,6 +49,7 @@ EVERY = {
     "intervals": lambda: figures.intervals(
         pd.DataFrame({"difference": [0.5, -1.0], "low": [0.1, -2.0], "high": [0.9, 0.5]}, index=["a", "b"]), "dB"
     ),
+    "curves": lambda: figures.curves(table().set_axis([0.0, 0.5], axis=0), "frequency", "dB"),
     "lines": lambda: figures.lines(table(), "row", "PSNR (dB)"),
     "error_maps": lambda: figures.error_maps({"a": np.ones((5, 6)), "b": np.zeros((5, 6))}, 30),
 }
@@ -219,6 +220,14 @@ def test_intervals_reach_from_low_to_high():
     np.testing.assert_allclose([s[:, 0] for s in segments], [[0.1, 0.9], [-2.0, 0.5]])
     named = dict(zip(axis.get_yticks(), (label.get_text() for label in axis.get_yticklabels()), strict=True))
     assert [named[s[0, 1]] for s in segments] == ["a", "b"]
+
+
+def test_curves_stand_over_the_numbers_of_the_index():
+    numbered = table().set_axis([0.125, 0.5], axis=0)
+    [axis] = figures.curves(numbered, "frequency", "dB").axes
+    for line, name in zip(axis.lines, numbered, strict=True):
+        assert line.get_xdata().tolist() == [0.125, 0.5]
+        assert line.get_ydata().tolist() == numbered[name].tolist()
 
 
 def test_lines_follow_the_columns_over_the_index():
