@@ -47,3 +47,6 @@ AGEING_BASELINES = {
 
 TRUE_MASK, FOUND_MASK = "biharmonic, true mask", "biharmonic, found mask"
 """For scratches, beside the median 5x5: inpainting by an oracle that knows the damage, and of what a network found."""
+
+BICUBIC = "bicubic"
+"""For small pictures: `degradations.upscale`."""

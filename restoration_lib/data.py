@@ -17,6 +17,7 @@ from restoration_lib.images import ImageError, list_images, open_rgb, to_tensor
 
 SPLITS = ("train", "validation", "test")
 SUBFOLDERS = {"train": "train", "validation": "val", "test": "test"}
+COCO = ("train2017", "val2017")  # of the latter, every second picture is for the test
 SAMPLES = {"samples": "all", "samples/photographs": "photographs", "samples/paintings": "paintings"}
 TEST_SHARE, VALIDATION_SHARE = 0.1, 0.1  # of a folder without subfolders of its own
 
@@ -28,8 +29,9 @@ def split_paths(dataset: str | Path) -> dict[str, list[Path]]:
 
     Args:
         dataset: "samples", "samples/photographs", "samples/paintings", or a folder. A folder with the subfolders
-            train, val and test is taken as it is; any other is split by a stable hash of each file's name, so that
-            a picture stays in its split when others are added (a few may move while the folder is small).
+            train, val and test is taken as it is, one with COCO's train2017 and val2017 too; any other is split by a
+            stable hash of each file's name, so that a picture stays in its split when others are added (a few may move
+            while the folder is small).
 
     Raises:
         ImageError: no such folder, no pictures in it, or too few to split.
@@ -41,6 +43,9 @@ def split_paths(dataset: str | Path) -> dict[str, list[Path]]:
 
 def split_folder(folder: Path, accept: Callable[[Path], bool] = lambda path: True) -> dict[str, list[Path]]:
     """As `split_paths`, of the pictures in a folder that `accept` lets pass."""
+    if all((folder / name).is_dir() for name in COCO):
+        train, held_out = (list(filter(accept, list_images(folder / name))) for name in COCO)
+        return {"train": train, "validation": held_out[0::2], "test": held_out[1::2]}
     there = [name for name in SUBFOLDERS.values() if (folder / name).is_dir()]
     if len(there) == len(SUBFOLDERS):
         return {split: list(filter(accept, list_images(folder / name))) for split, name in SUBFOLDERS.items()}
@@ -107,7 +112,7 @@ class Pictures:
         """
         for name, array in zip(self.names, self.arrays, strict=True):
             if min(array.shape[:2]) < side:
-                raise ImageError(f"{_too_small(name, array, side)}; lower crop or raise size, or take the picture out")
+                raise ImageError(f"{_too_small(name, array.shape[1::-1], side)}; lower crop or raise size, or take the picture out")
         return self
 
     def drop_small(self, side: int) -> None:
@@ -115,40 +120,49 @@ class Pictures:
         large = []
         for name, array in zip(self.names, self.arrays, strict=True):
             if min(array.shape[:2]) < side:
-                self.skipped.append(_too_small(name, array, side))
+                self.skipped.append(_too_small(name, array.shape[1::-1], side))
             else:
                 large.append((name, array))
         self.names, self.arrays = [name for name, _ in large], [array for _, array in large]
 
 
-def _too_small(name: str, array: np.ndarray, side: int) -> str:
-    height, width = array.shape[:2]
+def _too_small(name: str, size: tuple[int, int], side: int) -> str:
+    width, height = size
     return f"{name}: {width} x {height} px is smaller than the crop of {side} px"
 
 
-def load(paths: list[Path], size: int = 0, limit: int = 0) -> Pictures:
+def load(paths: list[Path], size: int = 0, limit: int = 0, least: int = 0) -> Pictures:
     """Read pictures; one that cannot be read is named in a warning, skipped, and listed in `skipped`.
 
     Args:
         size: longest length of the shorter side in pixels, larger pictures are reduced (bicubic); 0 keeps them.
-        limit: at most so many pictures; 0 takes all.
+        limit: at most so many pictures, the first ones; 0 takes all.
+        least: pictures with a shorter side than this, in pixels, are skipped too, and listed.
 
     Raises:
-        ImageError: no paths, or not one picture could be read.
+        ImageError: no paths, or not one picture could be read, or is large enough.
         ValueError: a negative size or limit.
     """
     for name, value in {"size": size, "limit": limit}.items():
         if value < 0:
             raise ValueError(f"{name}: expected 0 or more, got {value}")
     pictures = Pictures()
-    for path in paths[: limit or None]:
+    for path in paths:
+        if limit and len(pictures) == limit:
+            break
         try:
-            pictures.add(path.name, reduced(open_rgb(path), size))
+            picture = reduced(open_rgb(path), size)
         except ImageError as error:
             pictures.skip(path, error)
+            continue
+        if min(picture.size) < least:
+            pictures.skipped.append(_too_small(path.name, picture.size, least))
+        else:
+            pictures.add(path.name, picture)
     if not pictures.arrays:
         where = paths[0].parent if paths else "data.load"
-        raise ImageError(f"{where}: none of the {len(pictures.skipped)} pictures can be read")
+        reason = f"; the last: {pictures.skipped[-1]}" if least and pictures.skipped else ""
+        raise ImageError(f"{where}: none of the {len(pictures.skipped)} pictures can be read{reason}")
     return pictures
 
 

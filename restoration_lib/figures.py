@@ -194,6 +194,18 @@ def curves(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
     return _done(figure)
 
 
+def points(table: pd.DataFrame, x: str, y: str) -> Figure:
+    """One figure of merit against another, of `tables.METRICS`: a named point for each row."""
+    figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    for name, row in table.iterrows():
+        axis.plot(row[x], row[y], marker="o", ls="none", label=str(name))
+    axis.set_xlabel(METRICS[x][0])
+    axis.set_ylabel(METRICS[y][0])
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return _done(figure)
+
+
 def error_maps(maps: dict[str, np.ndarray], top: float) -> Figure:
     """Maps (H, W) of absolute error in grey levels, one colour scale from 0 to `top` for all."""
     figure, axes = plt.subplots(1, len(maps), figsize=(2.8 * len(maps), 2.6), squeeze=False, layout="constrained")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, full range
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli and Bovik 2003, section 3.2
+CONTENT_SCALE = 1 / 12.75**2  # of squared differences of VGG's maps, to the size of the MSE (Ledig et al. 2017, 3.2)
 VGG_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)  # Wang et al. 2018 (pix2pixHD), as in its code
 WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03  # Wang et al. 2004, section III
 
@@ -20,6 +21,11 @@ WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03  # Wang et al. 2004, section III
 def l1(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error."""
     return (prediction - target).abs().mean()
+
+
+def mse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error."""
+    return F.mse_loss(_wide(prediction), _wide(target))
 
 
 def ms_ssim(prediction: Tensor, target: Tensor) -> Tensor:
@@ -95,10 +101,19 @@ def perceptual(network: Callable[[Tensor], list[Tensor]], prediction: Tensor, ta
     """Weighted mean absolute differences of a network's maps, the deeper the heavier (Wang et al. 2018, section 3.3).
 
     Args:
-        network: pictures to five maps, such as `networks.vgg.VGG16`.
+        network: pictures to five maps, such as `networks.vgg.VGG`.
     """
     pairs = zip(VGG_WEIGHTS, network(prediction), network(target), strict=True)
     return sum(weight * l1(_wide(one), _wide(other)) for weight, one, other in pairs)
+
+
+def content(network: Callable[[Tensor], list[Tensor]], prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared difference of a network's deepest maps, times 1 / 12.75² (SRGAN, Ledig et al. 2017, section 2.2.1).
+
+    Args:
+        network: pictures to a list of maps, such as `networks.vgg.VGG`.
+    """
+    return CONTENT_SCALE * mse(network(prediction)[-1], network(target)[-1])
 
 
 def bce(logits: Tensor, target: Tensor | float) -> Tensor:

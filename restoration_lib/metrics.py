@@ -1,10 +1,12 @@
-"""Figures of merit, by scikit-image on 8-bit RGB pictures (H, W, 3), one picture at a time."""
+"""Figures of merit on 8-bit RGB pictures (H, W, 3), one at a time, by scikit-image but for the last, LPIPS."""
 
 import math
 
 import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2gray, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from restoration_lib.lpips import lpips
 
 
 def psnr(truth: np.ndarray, picture: np.ndarray) -> float:
@@ -62,4 +64,4 @@ def _grid_energy(picture: np.ndarray, period: int = 8) -> float:
     return 10 * float(np.log10(np.mean(ratios)))
 
 
-METRICS = {"psnr": psnr, "ssim": ssim, "ciede2000": ciede2000, "checkerboard": checkerboard}
+METRICS = {"psnr": psnr, "ssim": ssim, "ciede2000": ciede2000, "checkerboard": checkerboard, "lpips": lpips}

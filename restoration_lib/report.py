@@ -24,7 +24,7 @@ from pathlib import Path
 from PIL import Image
 
 from restoration_lib import runs, tables
-from restoration_lib.baselines import AGEING_BASELINES, FOUND_MASK, SHUFFLE_BASELINES, TRUE_MASK
+from restoration_lib.baselines import AGEING_BASELINES, BICUBIC, FOUND_MASK, SHUFFLE_BASELINES, TRUE_MASK
 from restoration_lib.grid import Run, SweepError, read_yaml
 from restoration_lib.sweep import execute, is_complete
 
@@ -32,7 +32,7 @@ README = runs.PROJECT / "README.md"
 BEGIN, END = "<!-- results: begin (written by restoration_lib.report) -->", "<!-- results: end -->"
 FULL = "full"
 TITLE = "# Published results\n\nWritten by `restoration_lib.report`; the rows and figures are in the folders.\n\n"
-FIXED_ROWS = ("input", *SHUFFLE_BASELINES, *AGEING_BASELINES, TRUE_MASK, FOUND_MASK)
+FIXED_ROWS = ("input", *SHUFFLE_BASELINES, *AGEING_BASELINES, TRUE_MASK, FOUND_MASK, BICUBIC)
 UNPUBLISHED = (runs.CHECKPOINTS, "notebook.html", "error.txt")
 PICTURES = ("notebook.ipynb", runs.FIGURES)
 LIMIT = 20_000_000  # bytes that a published profile may hold: a clone stays small

@@ -22,6 +22,9 @@ METRICS = {  # heading and decimals
     "precision": ("precision", 3),
     "recall": ("recall", 3),
     "f1": ("F1 of the mask", 3),
+    "psnr_y": ("PSNR of Y (dB)", 2),
+    "ssim_y": ("SSIM of Y", 4),
+    "lpips": ("LPIPS", 3),
 }
 RESTORED = "restored"
 

@@ -112,16 +112,21 @@ def _move(value: Tensor, device: torch.device) -> Tensor:
 
 
 def _mean(pending: list[dict[str, Tensor]], step: int, folder: Path) -> dict[str, float]:
-    """Mean of each term over the pending steps. The values leave the device here, once, not at every step."""
-    columns = {name: torch.stack([terms[name].float() for terms in pending]).tolist() for name in pending[0]}
-    for back, row in enumerate(zip(*columns.values(), strict=True), start=1 - len(pending)):
-        for name, value in zip(columns, row, strict=True):
-            if not math.isfinite(value):
+    """Mean of each term over the pending steps that have it. The values leave the device here, not at every step."""
+    columns: dict[str, dict[int, float]] = {}
+    for name in dict.fromkeys(name for terms in pending for name in terms):
+        places = [k for k, terms in enumerate(pending) if name in terms]
+        values = torch.stack([pending[k][name].float() for k in places]).tolist()
+        columns[name] = dict(zip(places, values, strict=True))
+    for k in range(len(pending)):
+        for name, values in columns.items():
+            if not math.isfinite(values.get(k, 0.0)):
                 kept = f"the last good checkpoint is {LAST}" if (folder / LAST).exists() else "no checkpoint yet"
                 raise NonFiniteLoss(
-                    f"step {step + back}: {name} is {value}; {kept}. A lower learning rate or precision fp32 may help"
+                    f"step {step + 1 + k - len(pending)}: {name} is {values[k]}; {kept}. "
+                    "A lower learning rate or precision fp32 may help"
                 )
-    return {name: sum(values) / len(values) for name, values in columns.items()}
+    return {name: sum(values.values()) / len(values) for name, values in columns.items()}
 
 
 def _resume(method: Method, path: Path, steps: int, device: torch.device) -> tuple[int, list[dict], float, float]:

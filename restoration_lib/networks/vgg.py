@@ -1,38 +1,45 @@
-"""VGG-16 as a fixed judge of what is in a picture."""
+"""VGG as a fixed judge of what is in a picture."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+# Convolutions of each block, by their number in all.
+WIDTHS = {
+    13: ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),
+    16: ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4),
+}
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which it was trained on
 
 
-class VGG16(nn.Module):
-    """The convolutions of VGG-16 (Simonyan and Zisserman 2015, configuration D), frozen.
+class VGG(nn.Module):
+    """The convolutions of VGG-16 or VGG-19 (Simonyan and Zisserman 2015, configurations D and E), frozen.
 
     Args:
-        tensors: `conv0.weight`, `conv0.bias`, … as `weights.vgg16` gives them.
+        tensors: `conv0.weight`, `conv0.bias`, … as `weights.vgg16` and `weights.vgg19` give them; how many there are
+            says which network it is.
     """
 
     def __init__(self, tensors: dict[str, Tensor]):
         super().__init__()
-        widths = [3, *(width for block in WIDTHS for width in block)]
+        tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("conv")}
+        self.blocks = WIDTHS[len(tensors) // 2]
+        widths = [3, *(width for block in self.blocks for width in block)]
         for k in range(len(widths) - 1):
             self.add_module(f"conv{k}", nn.Conv2d(widths[k], widths[k + 1], 3, padding=1))
-        self.load_state_dict({name: tensor for name, tensor in tensors.items() if name.startswith("conv")})
+        self.load_state_dict(tensors)
         self.requires_grad_(False)
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        """Maps after ReLU at the end of each block, relu1_2 to relu5_3, of pictures (N, 3, H, W) in [0, 1].
+        """Maps after the last ReLU of each block, relu1_2 to relu5_3 or relu5_4, of pictures (N, 3, H, W) in [0, 1].
 
         Raises:
             ValueError: a side below 16 pixels, of which four halvings leave nothing.
         """
         if min(pictures.shape[-2:]) < 16:
-            raise ValueError(f"VGG-16: pictures of {tuple(pictures.shape[-2:])} px are too small, take 16 px or more")
+            raise ValueError(f"VGG: pictures of {tuple(pictures.shape[-2:])} px are too small, take 16 px or more")
         mean, deviation = (pictures.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
         x, maps, layers = (pictures - mean) / deviation, [], iter(self.children())
-        for block in WIDTHS:
+        for block in self.blocks:
             if maps:
                 x = F.max_pool2d(x, 2)
             for _ in block:

@@ -1,0 +1,42 @@
+"""LPIPS, version 0.1 with VGG-16: how different two pictures look (Zhang et al. 2018, section 3)."""
+
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from restoration_lib.images import to_tensor
+from restoration_lib.networks.vgg import VGG
+from restoration_lib.weights import vgg16
+
+
+def lpips(truth: np.ndarray, picture: np.ndarray) -> float:
+    """Distance of two 8-bit RGB pictures (H, W, 3) of 16 px or more a side: 0 for equal ones, about 0.5 for poor likeness.
+
+    The weights are fetched at the first use, see `weights`; errors are those of `weights.vgg16` and `networks.vgg.VGG`.
+    """
+    network, heads = _judge()
+    with torch.no_grad():
+        one, other = (network(to_tensor(pixels)[None]) for pixels in (truth, picture))
+        return float(distance(one, other, heads))
+
+
+def distance(maps: list[Tensor], others: list[Tensor], heads: list[Tensor]) -> Tensor:
+    """The maps (N, C, h, w) of both pictures, each pixel's features scaled to length 1; squared differences, weighted by
+    the layer's head (C,), averaged over the pixels, summed over the layers: (N,)."""
+    total = 0
+    for one, other, head in zip(maps, others, heads, strict=True):
+        difference = (_unit(one) - _unit(other)).square()
+        total = total + torch.einsum("nchw,c->nhw", difference, head).mean((1, 2))
+    return total
+
+
+def _unit(features: Tensor) -> Tensor:
+    return features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)
+
+
+@cache
+def _judge() -> tuple[VGG, list[Tensor]]:
+    tensors = vgg16()
+    return VGG(tensors), [tensors[f"head{k}"] for k in range(5)]
