@@ -112,7 +112,9 @@ class Pictures:
         """
         for name, array in zip(self.names, self.arrays, strict=True):
             if min(array.shape[:2]) < side:
-                raise ImageError(f"{_too_small(name, array.shape[1::-1], side)}; lower crop or raise size, or take the picture out")
+                raise ImageError(
+                    f"{_too_small(name, array.shape[1::-1], side)}; lower crop or raise size, or take the picture out"
+                )
         return self
 
     def drop_small(self, side: int) -> None:

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from scipy.ndimage import uniform_filter
 from torch import nn
 
-from restoration_lib import training
-from restoration_lib.methods.cyclegan import CycleGAN, PicturePool
+from restoration_lib import baselines, training
+from restoration_lib.images import to_tensor, to_uint8
+from restoration_lib.methods.cyclegan import CycleGAN, PicturePool, stretch
 from restoration_lib.networks.cyclegan import OldPhotoDiscriminator, OldPhotoGenerator, ResnetGenerator
 from restoration_lib.networks.discriminators import PatchGAN
 
@@ -43,6 +44,23 @@ def size(network):
 
 def assert_close(found, expected, rtol=1e-5, atol=1e-6):
     np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), rtol=rtol, atol=atol)
+
+
+def test_restore_means_the_translation_and_the_stretch_of_scikit_image():
+    pictures = 0.2 + 0.5 * random_batch(count=2)["a"]
+    pictures[1] *= torch.tensor([0.5, 1.0, 1.2]).view(3, 1, 1)
+    pictures = (255 * pictures).round() / 255
+    alone, half = cyclegan(), cyclegan(stretch_weight=0.5)
+    half.load_state_dict(alone.state_dict())
+    expected = torch.stack([to_tensor(baselines.stretch(picture)) for picture in to_uint8(pictures)])
+    assert (stretch(pictures) - expected).abs().max() < 1.1 / 255
+    assert_close(half.restore(pictures), (alone.restore(pictures) + stretch(pictures)) / 2)
+    assert_close(half.translate(pictures, "b"), alone.restore(pictures))
+    assert torch.isfinite(stretch(torch.full((1, 3, 8, 8), 0.3))).all()
+    large = torch.rand(1, 3, 1500, 1400)
+    assert (stretch(large) - large).abs().max() < 0.01
+    with pytest.raises(ValueError, match="stretch_weight: expected a number from 0 to 1, got 1.5"):
+        cyclegan(stretch_weight=1.5)
 
 
 # ---- generators

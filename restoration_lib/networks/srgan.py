@@ -41,9 +41,7 @@ class SRResNet(nn.Module):
         ValueError: another scale.
     """
 
-    def __init__(
-        self, scale: int = 4, features: int = 64, blocks: int = 16, norm: bool = True, residual: bool = False
-    ):
+    def __init__(self, scale: int = 4, features: int = 64, blocks: int = 16, norm: bool = True, residual: bool = False):
         super().__init__()
         check_scale(scale)
         self.scale, self.residual = scale, residual
