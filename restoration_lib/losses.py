@@ -121,6 +121,15 @@ def bce(logits: Tensor, target: Tensor | float) -> Tensor:
     return F.binary_cross_entropy_with_logits(_wide(logits), _like(logits, target))
 
 
+def dice(logits: Tensor, target: Tensor) -> Tensor:
+    """1 - the Dice coefficient of a mask's logits and the true mask, which is the F1 of a mask of zeros and ones.
+
+    What is rare counts as much as what is not (V-Net, Milletari et al. 2016, section 3). Two empty masks agree.
+    """
+    found, true = _wide(logits).sigmoid(), _like(logits, target)
+    return 1 - (2 * (found * true).sum() + 1) / (found.sum() + true.sum() + 1)
+
+
 def least_squares(logits: Tensor, target: Tensor | float) -> Tensor:
     """Mean squared difference to 1 (real), 0 (fake) or a map between (LSGAN, Mao et al. 2017, eq. 9)."""
     return F.mse_loss(_wide(logits), _like(logits, target))

@@ -12,7 +12,7 @@ from restoration_lib.weights import vgg16
 
 
 def lpips(truth: np.ndarray, picture: np.ndarray) -> float:
-    """Distance of two 8-bit RGB pictures (H, W, 3) of 16 px or more a side: 0 for equal ones, about 0.5 for poor likeness.
+    """Distance of two 8-bit RGB pictures (H, W, 3), 16 px or more a side: 0 for equal ones, larger for less alike.
 
     The weights are fetched at the first use, see `weights`; errors are those of `weights.vgg16` and `networks.vgg.VGG`.
     """
@@ -23,8 +23,11 @@ def lpips(truth: np.ndarray, picture: np.ndarray) -> float:
 
 
 def distance(maps: list[Tensor], others: list[Tensor], heads: list[Tensor]) -> Tensor:
-    """The maps (N, C, h, w) of both pictures, each pixel's features scaled to length 1; squared differences, weighted by
-    the layer's head (C,), averaged over the pixels, summed over the layers: (N,)."""
+    """Distances (N,) from the maps (N, C, h, w) of both pictures, one of each layer.
+
+    Each pixel's features are scaled to length 1; their squared differences are weighted by the layer's head (C,),
+    averaged over the pixels, and summed over the layers.
+    """
     total = 0
     for one, other, head in zip(maps, others, heads, strict=True):
         difference = (_unit(one) - _unit(other)).square()

@@ -59,7 +59,7 @@ def test_restore_means_the_translation_and_the_stretch_of_scikit_image():
     assert torch.isfinite(stretch(torch.full((1, 3, 8, 8), 0.3))).all()
     large = torch.rand(1, 3, 1500, 1400)
     assert (stretch(large) - large).abs().max() < 0.01
-    with pytest.raises(ValueError, match="stretch_weight: expected a number from 0 to 1, got 1.5"):
+    with pytest.raises(ValueError, match="stretch_weight: expected a number from 0 to 1"):
         cyclegan(stretch_weight=1.5)
 
 

@@ -326,3 +326,17 @@ def test_weighted_computes_in_float32_within_autocast():
     assert terms["l1"].item() == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
     assert terms["ms_ssim"].item() == pytest.approx(1 - multi_scale(luma(a), luma(b), 5), abs=1e-4)
     assert math.isfinite(terms["cosine"].item())
+
+
+def test_dice_is_one_minus_f1_of_a_decided_mask():
+    generator = torch.Generator().manual_seed(0)
+    found, true = (torch.rand(2, 1, 40, 40, generator=generator) > share for share in (0.7, 0.8))
+    logits = 100.0 * (2 * found.float() - 1)
+    expected = 1 - f1_score(true, found)
+    assert losses.dice(logits, true).item() == pytest.approx(expected, abs=2e-3)
+    assert losses.dice(torch.full((1, 1, 8, 8), -100.0), torch.zeros(1, 1, 8, 8)).item() == pytest.approx(0, abs=1e-6)
+
+
+def f1_score(true, found):
+    hits = sum(bool(t) and bool(f) for t, f in zip(true.flatten(), found.flatten(), strict=True))
+    return 2 * hits / (int(true.sum()) + int(found.sum()))

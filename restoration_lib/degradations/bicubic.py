@@ -44,8 +44,10 @@ def _resize(pictures: Tensor, height: int, width: int) -> Tensor:
 
 
 def _weights(before: int, after: int) -> Tensor:
-    """Matrix (after, before) of one direction: Keys' cubic (1981, a = -1/2), stretched over more pixels where they become
-    fewer, the picture mirrored at its borders."""
+    """Matrix (after, before) of one direction: Keys' cubic (1981, a = -1/2), stretched where pixels become fewer.
+
+    The picture is mirrored at its borders.
+    """
     ratio = after / before
     stretch = min(ratio, 1.0)
     centres = (torch.arange(after, dtype=torch.float64) + 0.5) / ratio - 0.5

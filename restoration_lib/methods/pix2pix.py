@@ -19,7 +19,8 @@ class Pix2Pix(Method):
 
     The generator minimises the binary cross-entropy of the discriminator's verdict against "real", the L1 distance to
     the truth times `l1_weight` (of pictures in [-1, 1], as in the paper), and whatever other terms have a weight. The
-    refined generator also learns where the damage is, by the binary cross-entropy of its mask.
+    refined generator also learns where the damage is, by the binary cross-entropy of its mask plus half its Dice loss:
+    damage is rare, and by the cross-entropy alone the faint one is left out.
 
     Args:
         steps: length of the training: the learning rates are constant for half of it, then fall linearly to 0.
@@ -99,7 +100,8 @@ class Pix2Pix(Method):
             with self.autocast(damaged.device):
                 terms["perceptual"] = self.perceptual_weight * losses.perceptual(self.vgg, restored, truth)
         if damage is not None:
-            terms["mask"] = self.mask_weight * losses.bce(damage, self.mask(damaged, truth))
+            mask = self.mask(damaged, truth)
+            terms["mask"] = self.mask_weight * (losses.bce(damage, mask) + losses.dice(damage, mask) / 2)
         if self.adversarial_weight:
             discriminator = self.networks["discriminator"].requires_grad_(False)
             with self.autocast(damaged.device):

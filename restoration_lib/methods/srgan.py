@@ -57,14 +57,15 @@ class SRGAN(Method):
         if adversarial_steps and not vgg:
             raise ValueError("vgg: the second stage needs a network to judge the content")
         self.pretraining_steps, self.adversarial_weight, self.vgg = pretraining_steps, adversarial_weight, vgg
-        second = adversarial_learning_rate / learning_rate
         network = SRResNet(scale, features, blocks, norm, residual)
-        self.add("generator", network, learning_rate, (0.9, 0.999), two_stages(*lengths.values(), second))
+        schedule = two_stages(pretraining_steps, adversarial_steps, adversarial_learning_rate / learning_rate)
+        self.add("generator", network, learning_rate, (0.9, 0.999), schedule)
         if pretraining_steps:
             self.networks["pretrained"] = copy.deepcopy(network).requires_grad_(False)
         if adversarial_steps and adversarial_weight:
             discriminator = SRDiscriminator(discriminator_features)
-            self.add("discriminator", discriminator, learning_rate, (0.9, 0.999), two_stages(*lengths.values(), second))
+            schedule = two_stages(0, adversarial_steps, 1.0)  # its own steps begin with the second stage
+            self.add("discriminator", discriminator, adversarial_learning_rate, (0.9, 0.999), schedule)
 
     def to(self, device: torch.device) -> "SRGAN":
         if self.vgg:
@@ -76,8 +77,7 @@ class SRGAN(Method):
         done = self.schedulers["generator"].last_epoch
         stage = self._pretraining_step if done < self.pretraining_steps else self._adversarial_step
         terms = stage(batch["input"], batch["target"])
-        for scheduler in self.schedulers.values():
-            scheduler.step()
+        self.schedulers["generator"].step()
         if done + 1 == self.pretraining_steps:
             self.networks["pretrained"].load_state_dict(self.networks["generator"].state_dict())
         return {name: term.detach() for name, term in terms.items()}
@@ -113,6 +113,7 @@ class SRGAN(Method):
         }
         total = sum(terms.values())
         norm = self.update([total], "discriminator")
+        self.schedulers["discriminator"].step()
         return {"discriminator": total, **terms, "discriminator_gradient": norm}
 
     @torch.no_grad()

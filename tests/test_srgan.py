@@ -1,0 +1,218 @@
+"""SRGAN: networks against the paper's figures, steps against those written out by hand, both stages across a resume."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import nn
+
+from restoration_lib import training
+from restoration_lib.methods.srgan import SRGAN, two_stages
+from restoration_lib.networks.srgan import SRDiscriminator, SRResNet, icnr
+
+
+class Maps(nn.Module):
+    """Stands for VGG: two maps, the deepest one at a quarter of the size."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 4, stride=4).requires_grad_(False)
+
+    def forward(self, pictures):
+        return [pictures, self.convolution(pictures)]
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def srgan(pretraining=3, adversarial=3, **changes):
+    options = {"features": 4, "blocks": 1, "vgg": Maps(), "discriminator_features": 4, **changes}
+    return SRGAN(pretraining, adversarial, **options).train()
+
+
+def batch(step=0, scale=4):
+    generator = torch.Generator().manual_seed(step)
+    target = torch.rand(2, 3, 32, 32, generator=generator)
+    return {"input": F.avg_pool2d(target, scale), "target": target}
+
+
+class Batches(torch.utils.data.Dataset):
+    def __init__(self, steps):
+        self.steps = steps
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, step):
+        return batch(step)
+
+
+# ---- networks
+
+
+def test_the_generator_has_as_many_parameters_as_srresnet():
+    """1,547,350 with 16 blocks of 64 channels, one PReLU slope a layer and no bias before a BatchNorm."""
+    assert sum(p.numel() for p in SRResNet(4).parameters()) == 1_547_350
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("residual", [False, True])
+def test_any_size_comes_back_enlarged(scale, residual):
+    network = SRResNet(scale, 4, 1, norm=False, residual=residual)
+    assert network(torch.rand(2, 3, 7, 11)).shape == (2, 3, 7 * scale, 11 * scale)
+    assert sum(isinstance(layer, nn.PixelShuffle) for layer in network.modules()) == scale // 2
+
+
+def test_residual_starts_near_pillows_bicubic():
+    from PIL import Image
+
+    picture = F.interpolate(torch.rand(1, 3, 4, 4), (16, 16), mode="bilinear")
+    found = SRResNet(4, 8, 1, norm=False, residual=True)(picture).detach()[0]
+    expected = [Image.fromarray(channel.numpy()).resize((64, 64), Image.Resampling.BICUBIC) for channel in picture[0]]
+    expected = torch.stack([torch.from_numpy(np.array(channel)) for channel in expected])
+    assert (found - expected).abs().mean() < 0.05
+
+
+def test_a_scale_of_3_is_refused():
+    with pytest.raises(ValueError, match="scale: expected one of 2, 4, got 3"):
+        SRResNet(3)
+
+
+def test_icnr_makes_a_pixelshuffle_repeat_pixels():
+    convolution = nn.Conv2d(3, 4 * 5, 3, padding=1)
+    icnr(convolution, 2)
+    large = F.pixel_shuffle(convolution(torch.rand(1, 3, 6, 6)), 2)
+    assert torch.allclose(large, F.interpolate(large[..., ::2, ::2], scale_factor=2, mode="nearest"))
+
+
+def test_the_discriminator_has_the_layers_of_the_paper():
+    network = SRDiscriminator()
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    assert [(c.in_channels, c.out_channels, c.stride[0]) for c in convolutions] == [
+        (3, 64, 1), (64, 64, 2), (64, 128, 1), (128, 128, 2),
+        (128, 256, 1), (256, 256, 2), (256, 512, 1), (512, 512, 2),
+    ]  # fmt: skip
+    dense = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    assert [(d.in_features, d.out_features) for d in dense] == [(512 * 6 * 6, 1024), (1024, 1)]
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()) == 7
+    assert SRDiscriminator(4)(torch.rand(2, 3, 64, 64)).shape == (2, 1)
+
+
+# ---- the two stages
+
+
+def test_the_first_stage_is_a_step_of_adam_on_the_mean_squared_error():
+    method = srgan(learning_rate=1e-3)
+    by_hand = copy.deepcopy(method.networks["generator"])
+    optimizer = torch.optim.Adam(by_hand.parameters(), 1e-3 * two_stages(3, 3, 0.1)(0), (0.9, 0.999))
+    data = batch()
+    loss = (((2 * by_hand(data["input"]) - 1) - (2 * data["target"] - 1)) ** 2).mean()
+    loss.backward()
+    optimizer.step()
+    discriminator = copy.deepcopy(method.networks["discriminator"].state_dict())
+    terms = method.step(data)
+    assert set(terms) == {"generator", "mse", "generator_gradient"}
+    assert terms["mse"].item() == pytest.approx(loss.item(), rel=1e-5)
+    for one, other in zip(method.networks["generator"].parameters(), by_hand.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+    same = method.networks["discriminator"].state_dict()
+    assert all(torch.equal(same[name], value) for name, value in discriminator.items())
+
+
+def test_the_second_stage_is_content_plus_the_verdict():
+    method = srgan(0, 4)
+    data, generator = batch(), copy.deepcopy(method.networks["generator"])
+    discriminator = copy.deepcopy(method.networks["discriminator"])
+    large = generator(data["input"])
+    difference = method.vgg(large)[-1] - method.vgg(data["target"])[-1]
+    content = (difference**2).mean() / 12.75**2
+    adversarial = 1e-3 * F.softplus(-discriminator(large)).mean()
+    terms = method.step(data)
+    assert terms["content"].item() == pytest.approx(content.item(), rel=1e-4)
+    assert terms["adversarial"].item() == pytest.approx(adversarial.item(), rel=1e-4)
+    assert terms["generator"].item() == pytest.approx((content + adversarial).item(), rel=1e-4)
+    assert "mse" not in terms and "pretrained" not in method.networks
+    before, after = discriminator.parameters(), method.networks["discriminator"].parameters()
+    assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def test_pretrained_is_the_generator_as_the_first_stage_left_it():
+    method = srgan(2, 2)
+    for step in range(2):
+        method.step(batch(step))
+    left = copy.deepcopy(method.networks["generator"].state_dict())
+    for step in range(2, 4):
+        method.step(batch(step))
+    kept, now = method.networks["pretrained"].state_dict(), method.networks["generator"].state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in left.items())
+    assert any(not torch.equal(now[name], value) for name, value in left.items())
+    small = batch()["input"]
+    assert not torch.equal(method.restore(small), method.restore(small, "pretrained"))
+    assert method.restore(small).shape == (2, 3, 32, 32) and 0 <= method.restore(small).min() <= 1
+
+
+def test_learning_rates_of_the_stages():
+    factor = two_stages(100, 40, 0.1)
+    assert factor(0) == pytest.approx(0.1) and factor(9) == pytest.approx(1.0)
+    assert factor(99) < 0.001
+    assert [factor(step) for step in (100, 119, 120, 139)] == pytest.approx([0.1, 0.1, 0.01, 0.01])
+
+
+def test_content_alone_needs_no_discriminator_and_one_stage_no_vgg():
+    method = srgan(1, 1, adversarial_weight=0.0)
+    assert set(method.networks) == {"generator", "pretrained"}
+    method.step(batch())
+    assert set(method.step(batch())) == {"generator", "content", "generator_gradient"}
+    assert set(srgan(2, 0, vgg=None).networks) == {"generator", "pretrained"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pretraining": -1}, "pretraining_steps: expected 0 or more"),
+        ({"adversarial": -1}, "adversarial_steps: expected 0 or more"),
+        ({"adversarial_weight": -1.0}, "adversarial_weight: expected 0 or more"),
+        ({"pretraining": 0, "adversarial": 0}, "both are 0"),
+        ({"vgg": None}, "vgg: the second stage needs"),
+        ({"scale": 3}, "scale: expected one of 2, 4"),
+    ],
+)
+def test_bad_values_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        srgan(**options)
+
+
+def test_a_training_stopped_between_the_stages_ends_the_same(tmp_path):
+    """And its history has each term where its stage is."""
+
+    def run(folder, stop=None):
+        torch.manual_seed(1)
+        method, calls = srgan(3, 3), []
+
+        def validate(method):
+            calls.append(1)
+            if len(calls) == stop:
+                raise KeyboardInterrupt
+            return {"psnr": float(len(calls))}
+
+        return training.fit(method, Batches(6), folder, validate, interval=2, log_every=1)
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", stop=2)
+    resumed = run(tmp_path / "stopped")
+    one, other = (load_file(tmp_path / name / training.BEST) for name in ("whole", "stopped"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert resumed["generator"].tolist() == whole["generator"].tolist()
+    assert whole["mse"].notna().tolist() == [True] * 3 + [False] * 3
+    assert whole["content"].notna().tolist() == [False] * 3 + [True] * 3
+
+
+def test_a_row_of_the_history_that_spans_both_stages_has_the_means_of_each(tmp_path):
+    history = training.fit(srgan(3, 3), Batches(6), tmp_path, lambda _: {"psnr": 1.0}, interval=6, log_every=6)
+    assert history[["mse", "content", "generator"]].notna().all(axis=None)
