@@ -51,6 +51,9 @@ EVERY = {
     ),
     "curves": lambda: figures.curves(table().set_axis([0.0, 0.5], axis=0), "frequency", "dB"),
     "lines": lambda: figures.lines(table(), "row", "PSNR (dB)"),
+    "points": lambda: figures.points(
+        pd.DataFrame({"psnr_y": [28.0, 30.0], "lpips": [0.4, 0.3]}, ["a", "b"]), "psnr_y", "lpips"
+    ),
     "error_maps": lambda: figures.error_maps({"a": np.ones((5, 6)), "b": np.zeros((5, 6))}, 30),
 }
 
@@ -185,6 +188,14 @@ def test_validation_draws_the_figures_that_are_named():
     [axis] = figures.validation({"one": table}, ["identity"]).axes
     assert curves(axis) == {"one": [0.5, 0.6, 0.7]}
     assert axis.get_ylabel() == "validation identity (dB)"
+
+
+def test_points_are_named_and_stand_at_their_two_figures():
+    [axis] = EVERY["points"]().axes
+    assert [(line.get_label(), line.get_xdata()[0], line.get_ydata()[0]) for line in axis.lines] == [
+        ("a", 28.0, 0.4), ("b", 30.0, 0.3)
+    ]  # fmt: skip
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("PSNR of Y (dB)", "LPIPS")
 
 
 def heights(axis):

@@ -163,3 +163,41 @@ def test_05_removes_scratches_and_05b_reads_the_runs(tmp_path, photos):
     [path] = (tmp_path / "tiny").glob("scratches/*/run.json")
     record = json.loads(path.read_text())
     assert record["alone"] == ["color/0.png"] and "given" in {row["test"] for row in record["rows"]}
+
+
+@pytest.mark.slow
+def test_07_enlarges_pictures_and_07b_reads_the_runs(tmp_path, photos):
+    """All three cases, and a second test set."""
+    tests = tmp_path / "tests" / "set"
+    tests.mkdir(parents=True)
+    Image.open(photos / "1.jpg").convert("L").save(tests / "grey.png")
+    base = {"dataset": str(photos), "tests": str(tests.parent), "crop": 32, "test_crop": 64, "features": 4, "blocks": 1}
+    base |= {"discriminator_features": 4, "batch_size": 2, "vgg": "vgg16", "interval": 2}
+    cases = {
+        "MSE": {"pretraining_steps": 4, "adversarial_steps": 0},
+        "MSE + GAN": {"pretraining_steps": 2, "adversarial_steps": 2},
+        "GAN without pretraining": {"pretraining_steps": 0, "adversarial_steps": 4},
+    }
+    spec = yaml.safe_load((NOTEBOOKS / "sweeps" / "srgan_pretraining.yaml").read_text())["report"]
+    section = {
+        **spec,
+        "columns": {"test": {"set 4x": "set 4x"}},
+        "notebook": str(NOTEBOOKS / Path(spec["notebook"]).name),
+    }
+    grid = {"scale": [4], "seed": [0]}
+    path = tiny("srgan_pretraining", tmp_path, base=base, cases=cases, grid=grid, report=section)
+    command = [str(path), "--profile", "tiny", "--out", str(tmp_path)]
+    assert sweep.main([*command, "--workers", "2"]) == 0
+    assert report.main(command) == 0
+    paths = sorted((tmp_path / "tiny").glob("srgan_pretraining/*/run.json"))
+    records = {record["parameters"]["variant"]: record for record in map(json.loads, map(Path.read_text, paths))}
+    assert {name: record["vgg"] for name, record in records.items()} == {
+        "MSE": "none", "MSE + GAN": "vgg16", "GAN without pretraining": "vgg16"
+    }  # fmt: skip
+    for record in records.values():
+        assert {row["test"] for row in record["rows"]} == {"photos0 4x", "set 4x"}
+        assert {row["method"] for row in record["rows"]} == {"restored", "bicubic"}
+        assert [line for line in record["skipped"] if "cut.jpg" in line] and record["parameters"]["steps"] == 4
+    table = (tmp_path / "tiny" / "srgan_pretraining" / "table.md").read_text()
+    assert "| PSNR of Y (dB), set 4x |" in table and "| bicubic |" in table and "| MSE + GAN |" in table
+    assert len(list((tmp_path / "tiny" / "07b_srgan_pretraining").glob("figures/*.png"))) == 3

@@ -12,6 +12,7 @@ from restoration_lib.networks.vgg import VGG
 from restoration_lib.weights import vgg16
 
 GENERATORS = ("unet", "refined")
+CLIP = 100.0  # largest norm of the generator's gradient, about the usual one; without a norm layer, spikes undo a training
 
 
 class Pix2Pix(Method):
@@ -109,7 +110,7 @@ class Pix2Pix(Method):
             discriminator.requires_grad_(True)
             terms["adversarial"] = self.adversarial_weight * losses.bce(verdict, 1.0)
         total = sum(terms.values())
-        terms = {"generator": total, **terms, "generator_gradient": self.update([total], "generator")}
+        terms = {"generator": total, **terms, "generator_gradient": self.update([total], "generator", clip=CLIP)}
         if self.adversarial_weight:
             terms |= self._discriminator_step(damaged, truth, restored.detach())
         for scheduler in self.schedulers.values():
