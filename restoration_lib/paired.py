@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from restoration_lib.data import (
-    SAMPLES,
     CropBatches,
     Degrade,
     Pair,
@@ -17,10 +16,9 @@ from restoration_lib.data import (
     degraded_pairs,
     load,
     reduced,
-    split_folder,
-    split_paths,
 )
 from restoration_lib.images import ImageError, list_images, open_rgb, read_cover, to_tensor
+from restoration_lib.splits import SAMPLES, split_folder, split_paths
 from restoration_lib.unpaired import keep
 
 HUMAN_FACES = ("gray", "color")  # damaged and clean folder of Kaggle's HumanFace8000
@@ -33,14 +31,14 @@ def split_pairs(clean: str | Path, damaged: str | Path = "") -> tuple[dict[str, 
 
     A pair are two files of the same name, whatever their suffixes, in the order of the names: of the same path below
     both folders, or, where no path is in both, of the same file name. The clean folder decides the splits, as in
-    `data.split_paths`.
+    `splits.split_paths`.
 
     Args:
         clean: a sample set or a folder; or, without `damaged`, one in the layout of HumanFace8000, gray/ and color/.
         damaged: a folder; without it the clean pictures have no partners.
 
     Raises:
-        ImageError: as `data.split_paths`; two files of one folder have the same name, too few names are in both
+        ImageError: as `splits.split_paths`; two files of one folder have the same name, too few names are in both
             folders, or none of a split.
     """
     faces = [Path(clean).expanduser() / name for name in HUMAN_FACES]

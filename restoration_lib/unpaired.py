@@ -5,8 +5,9 @@ from pathlib import Path
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from restoration_lib.data import SAMPLES, CropBatches, Degrade, Pictures, split_paths
+from restoration_lib.data import CropBatches, Degrade, Pictures
 from restoration_lib.images import ImageError
+from restoration_lib.splits import SAMPLES, split_paths
 
 Split = dict[str, list[Path]]
 
@@ -15,13 +16,13 @@ def domains(a: str | Path, b: str | Path) -> tuple[Split, Split]:
     """Picture files of both domains, by split.
 
     Args:
-        a, b: data sets as for `data.split_paths`. Folders are searched to any depth, so those of torchvision's
+        a, b: data sets as for `splits.split_paths`. Folders are searched to any depth, so those of torchvision's
             ImageFolder layout serve as well as plain ones. Where both are the same, its training pictures are divided
             between the domains, every second one by name (neighbours are often of one kind, so that both domains get
             some of each): training sees none of them in both. Validation and test, of which nothing is learned, stay.
 
     Raises:
-        ImageError: as `data.split_paths`; one domain lies inside the other; too few pictures to divide.
+        ImageError: as `splits.split_paths`; one domain lies inside the other; too few pictures to divide.
     """
     one, other = _place(a), _place(b)
     for inner, outer in ((one, other), (other, one)):

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from restoration_lib import data
-from restoration_lib.data import CropBatches, Pictures, degraded_pairs, hash_split, load, split_paths
+from restoration_lib import splits
+from restoration_lib.data import CropBatches, Pictures, degraded_pairs, load
 from restoration_lib.degradations import pixel_shuffle
 from restoration_lib.images import ImageError
+from restoration_lib.splits import hash_split, split_paths
 
 SHUFFLE = partial(pixel_shuffle, rate=1.0)
 
@@ -147,16 +148,16 @@ def test_two_pictures_are_too_few_to_split(tmp_path):
 
 def test_a_data_set_is_called_by_its_folder(tmp_path, monkeypatch):
     (tmp_path / "faces").mkdir()
-    assert data.name(tmp_path / "faces") == data.name(f"{tmp_path}/faces/") == "faces"
+    assert splits.name(tmp_path / "faces") == splits.name(f"{tmp_path}/faces/") == "faces"
     monkeypatch.chdir(tmp_path / "faces")
-    assert data.name(".") == "faces"
+    assert splits.name(".") == "faces"
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert data.name("~/faces") == "faces"
+    assert splits.name("~/faces") == "faces"
 
 
 def test_a_sample_data_set_keeps_its_name():
-    assert data.name("samples") == "samples"
-    assert data.name("samples/paintings") == "samples/paintings"
+    assert splits.name("samples") == "samples"
+    assert splits.name("samples/paintings") == "samples/paintings"
 
 
 # ---- reading
