@@ -65,8 +65,8 @@ def write_tables(sweep: Path, folder: Path) -> bool:
     ]
     ending = f"\n\n{tables.caption(records)}\n"
     (folder / "table.md").write_text("\n\n".join(titled) + ending, encoding="utf-8")
-    cases = [name for name in spec["cases"] if name in set(rows[case])]  # of this profile
-    overview = tables.markdown(summary, fixed + cases, labels, metrics)
+    named = dict.fromkeys([*(name for cases in section["tables"].values() for name in cases), *spec["cases"]])
+    overview = tables.markdown(summary, fixed + [n for n in named if n in set(rows[case])], labels, metrics)
     (folder / "overview.md").write_text(overview + ending, encoding="utf-8")
     csv = summary.reset_index().to_csv(index=False, float_format="%.4f")
     target = folder / "table.csv"
