@@ -2,8 +2,8 @@
 
 DATA holds the folders photos (ImageNet and BSDS500), coco, faces (Labeled Faces in the Wild), set5 and set14. NAME is
 
-    photos_faces   photos in TARGET/train, the first 40 pictures of coco's second part in val, the first 100 faces in test
-    photos_coco    photos and coco's first part in train, the first 40 of its second part in val, the others in test
+    photos_faces   photos in TARGET/train, the first 40 pictures of coco's val2017 in val, the first 100 faces in test
+    photos_coco    photos and coco's train2017 in train, the first 40 of its val2017 in val, the others in test
     sr_tests       TARGET/set5 and TARGET/set14
 
 Keep TARGET outside the project: the pictures are for research only.

@@ -44,6 +44,44 @@ def test_maps_equal_those_of_torchvisions_network(tensors):
 
 
 @pytest.mark.slow
+def test_maps_of_vgg_19_equal_those_of_torchvisions_network(monkeypatch):
+    """With random weights in the place of the 550 MB that it would download."""
+    from torchvision.models import VGG19_Weights, vgg19
+    from torchvision.transforms.functional import normalize
+
+    network = vgg19(weights=None)
+    monkeypatch.setattr(VGG19_Weights, "get_state_dict", lambda *_, **options: network.state_dict())
+    name, tensors = weights.judge("auto")
+    assert name == "vgg19"
+    pictures = torch.rand(1, 3, 32, 48)
+    x, expected = normalize(pictures, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), []
+    with torch.no_grad():
+        for k, layer in enumerate(network.features):
+            x = layer(x)
+            if k in (3, 8, 17, 26, 35):  # relu1_2 to relu5_4
+                expected.append(x.clone())
+        found = VGG(tensors)(pictures)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_without_torchvisions_server_it_is_vgg_16(monkeypatch):
+    from torchvision.models import VGG19_Weights
+
+    def unreachable(*_, **options):
+        raise OSError("name or service not known")
+
+    monkeypatch.setattr(VGG19_Weights, "get_state_dict", unreachable)
+    name, tensors = weights.judge("auto")
+    assert name == "vgg16" and len([key for key in tensors if key.endswith("bias")]) == 13
+    with pytest.raises(weights.WeightsError, match="cannot fetch the weights of VGG-19: name or service not known"):
+        weights.judge("vgg19")
+    with pytest.raises(ValueError, match="vgg: expected auto, vgg16 or vgg19, got 'vgg11'"):
+        weights.judge("vgg11")
+
+
+@pytest.mark.slow
 def test_the_weights_are_imagenets_and_the_heads_lpips(tensors):
     """Sums known of vgg16-397923af; the heads of LPIPS 0.1 are not negative."""
     assert tensors["conv0.weight"].shape == (64, 3, 3, 3)

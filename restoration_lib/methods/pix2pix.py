@@ -12,9 +12,8 @@ from restoration_lib.networks.vgg import VGG
 from restoration_lib.weights import vgg16
 
 GENERATORS = ("unet", "refined")
-CLIP = (
-    100.0  # largest norm of the generator's gradient, about the usual one; without a norm layer, spikes undo a training
-)
+# Largest norm of the generator's gradient, about the usual one: without a norm layer, a spike can undo the training.
+CLIP = 100.0
 
 
 class Pix2Pix(Method):
