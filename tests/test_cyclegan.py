@@ -13,6 +13,7 @@ from torch import nn
 from restoration_lib import baselines, training
 from restoration_lib.images import to_tensor, to_uint8
 from restoration_lib.methods.cyclegan import CycleGAN, PicturePool, stretch
+from restoration_lib.networks import cyclegan as networks
 from restoration_lib.networks.cyclegan import OldPhotoDiscriminator, OldPhotoGenerator, ResnetGenerator
 from restoration_lib.networks.discriminators import PatchGAN
 
@@ -79,6 +80,19 @@ def test_s0_generator_is_three_convolutions_six_blocks_three_transposed_convolut
     assert len(layers(generator, nn.LeakyReLU)) == 3
     resize = OldPhotoGenerator(4, 1, upsampling="resize")
     assert len(layers(resize, nn.Upsample)) == 3 and not layers(resize, nn.ConvTranspose2d)
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_blocks_that_run_again_in_the_backward_pass_give_the_same_gradients(kind, monkeypatch):
+    pictures, gradients = random_batch(side=32)["a"], []
+    for large in (networks.LARGE, 32 * 32):
+        monkeypatch.setattr(networks, "LARGE", large)
+        torch.manual_seed(0)
+        generator = GENERATORS[kind](4, 2)
+        generator(pictures).square().sum().backward()
+        gradients.append([parameter.grad for parameter in generator.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_s3_generator_has_the_layers_of_the_paper():

@@ -5,9 +5,11 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 UPSAMPLINGS = ("transposed", "resize")
 OUTPUTS = {"tanh": 3, "colour": 12}  # channels of the last convolution
+LARGE = 512 * 512  # pixels from which on memory is dearer than time
 NORMS = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d, "none": None}
 
 
@@ -48,11 +50,20 @@ class TranslationGenerator(nn.Module):
         height, width = pictures.shape[-2:]
         x = 2 * pictures - 1
         padded = F.pad(x, (0, -width % self.fold, 0, -height % self.fold), mode="replicate")
-        maps = self.layers(padded)[..., :height, :width].float()
+        maps = self._draw(padded)[..., :height, :width].float()
         if self.output == "tanh":
             return (maps.tanh() + 1) / 2
         matrix, offset = maps[:, :9].unflatten(1, (3, 3)), maps[:, 9:]
         return (x + (matrix * x[:, None]).sum(2) + offset + 1) / 2
+
+    def _draw(self, x: Tensor) -> Tensor:
+        """The layers. Training on large pictures, the blocks keep nothing for the backward pass, but run again in it;
+        the running statistics of a BatchNorm then see each picture twice.
+        """
+        large = torch.is_grad_enabled() and x.shape[-2] * x.shape[-1] >= LARGE
+        for layer in self.layers:
+            x = checkpoint(layer, x, use_reentrant=False) if large and isinstance(layer, Block) else layer(x)
+        return x
 
 
 class OldPhotoGenerator(TranslationGenerator):
