@@ -69,7 +69,8 @@ class RefinedGenerator(nn.Module):
     """Ours: one network finds the damage, the second paints there, and all other pixels are the input's.
 
     The damage found is first filled from its surroundings (`fill`), so the painter starts from a smooth guess and
-    learns what is missing in it. While training, restored = m painted + (1 - m) input with the soft mask m; in
+    learns what is missing in it. It sees the input too, and how much of that to keep is its choice: what was taken for
+    damage and is none can come back, and so can what shows through. While training, restored = m painted + (1 - m) input with the soft mask m; in
     evaluation mode m is 0 or 1, and what is not found damaged stays bit for bit as it was.
 
     Args:
@@ -80,15 +81,18 @@ class RefinedGenerator(nn.Module):
     def __init__(self, features: int = 16, depth: int = 4):
         super().__init__()
         self.finder = Pyramid(3, 1, features, depth)
-        self.painter = Pyramid(4, 3, features, depth)
-        with torch.no_grad():  # to begin with, little is damaged
+        self.painter = Pyramid(7, 4, features, depth)
+        with torch.no_grad():  # to begin with, little is damaged, and of what is, nothing is kept
             self.finder.last.bias.fill_(-2.0)
+            self.painter.last.bias[3] = -2.0
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         damage = self.finder(2 * pictures - 1).float()
         found = damage.detach() > 0
         filled = fill(pictures, F.max_pool2d(found.float(), 3, 1, 1))  # and its soft rim
-        painted = filled + self.painter(torch.cat([2 * filled - 1, found.to(filled)], 1)).float()
+        seen = torch.cat([2 * filled - 1, 2 * pictures - 1, found.to(filled)], 1)
+        correction, keep = self.painter(seen).float().split([3, 1], 1)
+        painted = torch.lerp(filled, pictures, keep.sigmoid()) + correction
         if self.training:
             return torch.lerp(pictures, painted, damage.sigmoid()), damage
         return torch.where(found, painted, pictures), damage
