@@ -20,7 +20,8 @@ def parts(name: str, data: Path) -> dict[str, list[Path]]:
     if name == "sr_tests":
         return {part: list_images(data / part) for part in ("set5", "set14")}
     photos, coco = list_images(data / "photos"), list_images(data / "coco")
-    first, second = ([path for path in coco if ("train" in path.name) == wanted] for wanted in (True, False))
+    first = [path for path in coco if "train2017" in path.relative_to(data / "coco").as_posix()]
+    second = [path for path in coco if path not in first]
     if name == "photos_faces":
         return {"train": photos, "val": second[:40], "test": list_images(data / "faces")[:100]}
     if name == "photos_coco":

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from restoration_lib.images import ImageError, open_rgb, to_tensor
 
-Degrade = Callable[..., Tensor]  # degrade(pictures, generator=generator) -> pictures of the same shape
+Degrade = Callable[..., Tensor]  # degrade(pictures, generator=generator) -> pictures, of the same shape or smaller
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Pictures:
 
 def _too_small(name: str, size: tuple[int, int], side: int) -> str:
     width, height = size
-    return f"{name}: {width} x {height} px is smaller than the crop of {side} px"
+    return f"{name}: {width} x {height} px is smaller than the {side} px needed"
 
 
 def load(paths: list[Path], size: int = 0, limit: int = 0, least: int = 0) -> Pictures:
@@ -101,8 +101,8 @@ def load(paths: list[Path], size: int = 0, limit: int = 0, least: int = 0) -> Pi
             pictures.add(path.name, picture)
     if not pictures.arrays:
         where = paths[0].parent if paths else "data.load"
-        reason = f"; the last: {pictures.skipped[-1]}" if least and pictures.skipped else ""
-        raise ImageError(f"{where}: none of the {len(pictures.skipped)} pictures can be read{reason}")
+        reason = f"; the last: {pictures.skipped[-1]}" if pictures.skipped else ""
+        raise ImageError(f"{where}: none of the {len(pictures.skipped)} pictures can be used{reason}")
     return pictures
 
 
@@ -121,7 +121,7 @@ def generator_for(*key: int | str) -> torch.Generator:
 
 
 class CropBatches(Dataset):
-    """Item `step`: a training batch {"input", "target"} (N, 3, crop, crop), a pure function of (seed, step).
+    """Item `step`: a training batch {"input", "target"}, target (N, 3, crop, crop), a pure function of (seed, step).
 
     Pictures come in a new random order each epoch; the crop is drawn uniformly and mirrored half of the time, and
     degraded after that.
@@ -171,7 +171,7 @@ class CropBatches(Dataset):
 
 @dataclass(frozen=True)
 class Pair:
-    """A degraded picture and its truth, both (1, 3, H, W), float in [0, 1]."""
+    """A degraded picture and its truth, (1, 3, H, W), float in [0, 1]; the former is smaller in super-resolution."""
 
     name: str
     input: Tensor

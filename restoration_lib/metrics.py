@@ -17,13 +17,13 @@ def psnr(truth: np.ndarray, picture: np.ndarray) -> float:
 
 
 def ssim(truth: np.ndarray, picture: np.ndarray) -> float:
-    """Structural similarity as in Wang et al. 2004: Gaussian window, sigma 1.5, mean of the three channels."""
+    """Structural similarity as in Wang et al. 2004: Gaussian window, sigma 1.5, mean of the channels, if it has any."""
     return float(
         structural_similarity(
             truth,
             picture,
             data_range=255,
-            channel_axis=2,
+            channel_axis=2 if truth.ndim == 3 else None,
             gaussian_weights=True,
             sigma=1.5,
             use_sample_covariance=False,

@@ -133,7 +133,7 @@ def rows(records: list[dict]) -> pd.DataFrame:
     frames = []
     for record in records:
         frame = pd.DataFrame(record["rows"])
-        for name in {"psnr", "round_trip", "identity"}.intersection(frame):
+        for name in {"psnr", "psnr_y", "round_trip", "identity"}.intersection(frame):
             # JSON has no infinity: null is the PSNR of a picture without any error
             frame[name] = frame[name].astype(float).fillna(math.inf)
         beside = {name: value for name, value in _scalars(record["parameters"]).items() if name not in frame}

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import torch
 from skimage.color import rgb2ycbcr
-from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from restoration_lib.baselines import BICUBIC
@@ -16,7 +15,7 @@ from restoration_lib.degradations import downscale, upscale
 from restoration_lib.evaluation import RESTORED, beside
 from restoration_lib.images import ImageError, list_images, to_uint8
 from restoration_lib.methods.srgan import SRGAN
-from restoration_lib.metrics import METRICS
+from restoration_lib.metrics import METRICS, lpips, psnr, ssim
 
 SMALLEST = 32  # px, side of a picture that can be measured: what VGG and the window of SSIM leave of it
 RGB = ("psnr", "ssim", "lpips")  # of METRICS
@@ -45,19 +44,23 @@ def enlargement_pairs(pictures: Pictures, scale: int, crop: int = 0) -> list[Pai
     return pairs
 
 
-def test_sets(folder: str, scale: int) -> dict[str, list[Pair]]:
-    """Pairs of whole pictures, by the name of the subfolder that holds them; "" is none.
+def test_sets(folder: str, scale: int) -> tuple[dict[str, list[Pair]], list[str]]:
+    """Pairs of whole pictures, by the name of the subfolder that holds them, and a line for each picture left out.
+
+    "" is no folder and no sets; hidden subfolders are none.
 
     Raises:
-        ImageError: no such folder, no subfolders in it, or none of a subfolder's pictures can be read.
+        ImageError: no such folder, no subfolders in it, or none of a subfolder's pictures can be used.
     """
     if not folder:
-        return {}
+        return {}, []
     place = Path(folder).expanduser()
-    found = sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+    found = sorted(path for path in place.glob("[!.]*") if path.is_dir())
     if not found:
         raise ImageError(f"{place}: no test sets; give a folder with a subfolder for each")
-    return {path.name: enlargement_pairs(load(list_images(path), least=SMALLEST), scale) for path in found}
+    sets = {path.name: load(list_images(path), least=SMALLEST) for path in found}
+    skipped = [f"{name}/{line}" for name, pictures in sets.items() for line in pictures.skipped]
+    return {name: enlargement_pairs(pictures, scale) for name, pictures in sets.items()}, skipped
 
 
 def measure(
@@ -84,37 +87,32 @@ def measure(
 
 def figures_of(truth: np.ndarray, picture: np.ndarray, scale: int) -> dict[str, float]:
     """The figures of `measure` of one 8-bit picture (H, W, 3)."""
-    y, other = luma(truth, scale), luma(picture, scale)
-    return {"psnr_y": psnr_y(y, other), "ssim_y": ssim_y(y, other), **{n: METRICS[n](truth, picture) for n in RGB}}
+    lumas = luma(truth, scale), luma(picture, scale)
+    return {"psnr_y": psnr(*lumas), "ssim_y": ssim(*lumas), **{name: METRICS[name](truth, picture) for name in RGB}}
 
 
 def luma(picture: np.ndarray, border: int) -> np.ndarray:
-    """BT.601 studio-range luma (H, W) of 8-bit RGB, rounded to 8 bits as in the papers' code, without the border."""
-    return rgb2ycbcr(picture)[border:-border, border:-border, 0].round()
+    """BT.601 studio-range luma (H, W) of 8-bit RGB, rounded to 8 bits as in the papers' code, without the border.
 
-
-def psnr_y(truth: np.ndarray, picture: np.ndarray) -> float:
-    """PSNR in dB of two lumas; infinite for equal ones."""
-    error = np.mean((truth - picture) ** 2)
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
-
-
-def ssim_y(truth: np.ndarray, picture: np.ndarray) -> float:
-    """Structural similarity of two lumas, as `metrics.ssim`."""
-    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(structural_similarity(truth, picture, data_range=255, **options))
+    A grey picture is taken as RGB, and so as luma of a smaller range: its PSNR is 1.3 dB above that of its grey.
+    """
+    return rgb2ycbcr(picture)[border:-border, border:-border, 0].round().astype(np.uint8)
 
 
 def validator(pairs: list[Pair], scale: int) -> Callable[[SRGAN], dict[str, float]]:
     """For `training.fit`: means of `psnr_y` and `lpips`."""
 
     def validate(method: SRGAN) -> dict[str, float]:
-        return measure(method, pairs, scale, bicubic=False)[["psnr_y", "lpips"]].mean().to_dict()
+        rows = []
+        for pair in pairs:
+            truth, picture = (to_uint8(p)[0] for p in (pair.target, method.restore(beside(method, pair.input))))
+            rows.append((psnr(luma(truth, scale), luma(picture, scale)), lpips(truth, picture)))
+        return dict(zip(("psnr_y", "lpips"), map(float, np.mean(rows, 0)), strict=True))
 
     return validate
 
 
-def require_crop(crop: int, scale: int) -> None:
-    """Raise ValueError if crops of this side, in pixels, cannot train or be measured."""
+def require_crop(name: str, crop: int, scale: int) -> None:
+    """Raise ValueError if crops of this side, in pixels, the parameter `name`, cannot train or be measured."""
     if crop < SMALLEST or crop % scale:
-        raise ValueError(f"crop: expected {SMALLEST} px or more and a multiple of the scale {scale}, got {crop}")
+        raise ValueError(f"{name}: expected {SMALLEST} px or more and a multiple of the scale {scale}, got {crop}")

@@ -39,6 +39,10 @@ class WeightsError(RuntimeError):
     """Weights that cannot be had. The message, two lines at most, says why and what to do."""
 
 
+class Unreachable(WeightsError):
+    """Weights that lie on a server that does not answer."""
+
+
 def vgg16() -> dict[str, Tensor]:
     """`conv0.weight` (64, 3, 3, 3), `conv0.bias`, … `conv12.bias`, and the heads `head0` (64,), … `head4` (512,).
 
@@ -77,38 +81,40 @@ def vgg19() -> dict[str, Tensor]:
     """`conv0.weight` (64, 3, 3, 3), `conv0.bias`, … `conv15.bias`; torchvision keeps the file in torch's own cache.
 
     Raises:
-        WeightsError: it cannot be downloaded, or the file is damaged.
+        Unreachable: it cannot be downloaded.
+        WeightsError: the file is damaged.
     """
     from torchvision.models import VGG19_Weights
 
     try:
         layers = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except OSError as error:
+        raise Unreachable(f"cannot fetch the weights of VGG-19: {error}; vgg16 needs the package index alone") from None
+    except Exception as error:  # a damaged file makes torch.load raise nearly anything
         cached = Path(torch.hub.get_dir(), "checkpoints", Path(VGG19_Weights.IMAGENET1K_V1.url).name)
-        hint = f"if {cached} is there, delete it; vgg16 needs the package index alone"
-        raise WeightsError(f"cannot fetch the weights of VGG-19: {' '.join(str(error).split())}\n{hint}") from None
+        raise WeightsError(f"{cached}: damaged ({type(error).__name__}); delete it, it is fetched again") from None
     places = [name.removesuffix(".weight") for name in layers if name.startswith("features.") and "weight" in name]
     kinds = ("weight", "bias")
     return {f"conv{k}.{kind}": layers[f"{place}.{kind}"] for k, place in enumerate(places) for kind in kinds}
 
 
-def judge(name: str) -> tuple[str, dict[str, Tensor]]:
-    """Name and weights of "vgg16", "vgg19", or, for "auto", of VGG-19 where it can be downloaded, else VGG-16.
+def judge(name: str) -> dict[str, Tensor]:
+    """Weights of "vgg16", "vgg19", or, for "auto", of VGG-19 where it can be downloaded, else of VGG-16.
 
     Raises:
         ValueError: another name.
         WeightsError: as `vgg16` and `vgg19`.
     """
-    if name == "vgg16":
-        return name, vgg16()
-    if name == "vgg19":
-        return name, vgg19()
-    if name != "auto":
+    if name not in ("auto", "vgg16", "vgg19"):
         raise ValueError(f"vgg: expected auto, vgg16 or vgg19, got {name!r}")
+    if name == "vgg16":
+        return vgg16()
     try:
-        return "vgg19", vgg19()
-    except WeightsError:
-        return "vgg16", vgg16()
+        return vgg19()
+    except Unreachable:
+        if name == "vgg19":
+            raise
+        return vgg16()
 
 
 class _Arrays(pickle.Unpickler):

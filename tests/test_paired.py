@@ -166,9 +166,9 @@ def test_pairs_smaller_than_the_crop_are_skipped_and_counted(tmp_path):
         pairs = load_pairs(given, least=9)
         assert pairs.clean.names == ["a.png", "c.png"]
         assert pairs.damaged is None or pairs.damaged.names == pairs.clean.names
-        assert pairs.clean.skipped == ["b.png: 20 x 6 px is smaller than the crop of 9 px"]
+        assert pairs.clean.skipped == ["b.png: 20 x 6 px is smaller than the 9 px needed"]
     with pytest.raises(
-        ImageError, match=r"c\.png: 20 x 9 px is smaller than the crop of 15 px, and no other .* lower crop"
+        ImageError, match=r"c\.png: 20 x 9 px is smaller than the 15 px needed, and no other .* lower crop"
     ):
         load_pairs(files, least=15)
 

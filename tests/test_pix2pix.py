@@ -136,6 +136,19 @@ def test_terms_of_a_step_equal_those_worked_out_by_hand(generator, l1_weight):
     assert terms["generator"].item() == pytest.approx(sum(terms[name].item() for name in names), rel=1e-5)
 
 
+@pytest.mark.parametrize(("generator", "limit"), [("unet", math.inf), ("refined", 100.0)])
+def test_the_gradient_of_the_refined_generator_is_clipped(generator, limit, monkeypatch):
+    method, limits, update = pix2pix(generator=generator).train(), {}, Pix2Pix.update
+
+    def noted(self, losses, name, clip=math.inf):
+        limits[name] = clip
+        return update(self, losses, name, clip=clip)
+
+    monkeypatch.setattr(Pix2Pix, "update", noted)
+    method.step(batch())
+    assert limits == {"generator": limit, "discriminator": math.inf}
+
+
 @pytest.mark.parametrize("generator", ["unet", "refined"])
 def test_a_batch_of_one_trains(generator):
     terms = pix2pix(generator=generator).train().step(batch(1))

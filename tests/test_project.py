@@ -35,6 +35,7 @@ def test_notebooks_keep_the_house_style(path):
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     sources = ["".join(cell["source"]) for cell in code]
     assert len(cells) <= 30
+    assert "".join(cells[0]["source"]).startswith("# "), "no title"
     assert not any(cell["outputs"] or cell["execution_count"] for cell in code), "stored outputs"
     [parameters] = [k for k, cell in enumerate(code) if "parameters" in cell["metadata"].get("tags", [])]
     for k, source in enumerate(sources):

@@ -17,6 +17,8 @@ from restoration_lib.networks.srgan import SRDiscriminator, SRResNet, icnr
 class Maps(nn.Module):
     """Stands for VGG: two maps, the deepest one at a quarter of the size."""
 
+    name = "maps"
+
     def __init__(self):
         super().__init__()
         self.convolution = nn.Conv2d(3, 4, 4, stride=4).requires_grad_(False)
@@ -178,6 +180,7 @@ def test_content_alone_needs_no_discriminator_and_one_stage_no_vgg():
         ({"adversarial": -1}, "adversarial_steps: expected 0 or more"),
         ({"adversarial_weight": -1.0}, "adversarial_weight: expected 0 or more"),
         ({"pretraining": 0, "adversarial": 0}, "both are 0"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a number above 0"),
         ({"vgg": None}, "vgg: the second stage needs"),
         ({"scale": 3}, "scale: expected one of 2, 4"),
     ],
@@ -211,6 +214,16 @@ def test_a_training_stopped_between_the_stages_ends_the_same(tmp_path):
     assert resumed["generator"].tolist() == whole["generator"].tolist()
     assert whole["mse"].notna().tolist() == [True] * 3 + [False] * 3
     assert whole["content"].notna().tolist() == [False] * 3 + [True] * 3
+
+
+def test_a_training_goes_on_with_the_stages_and_the_judge_it_was_begun_with():
+    state = srgan(3, 3).state_dict()
+    srgan(3, 3).load_state_dict(state)
+    other = Maps()
+    other.name = "others"
+    for method in (srgan(2, 4), srgan(3, 3, vgg=other)):
+        with pytest.raises(ValueError, match=r"the training was begun with .*'vgg': 'maps'"):
+            method.load_state_dict(state)
 
 
 def test_a_row_of_the_history_that_spans_both_stages_has_the_means_of_each(tmp_path):

@@ -1,6 +1,5 @@
 """Super-resolution: bicubic against Pillow and the literature, figures against scikit-image, LPIPS against a loop."""
 
-import math
 import os
 import zipfile
 from functools import partial
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from restoration_lib import data, images, splits, superres
+from restoration_lib import data, images, metrics, splits, superres
 from restoration_lib.degradations import downscale, upscale
 from restoration_lib.images import ImageError, to_uint8
 from restoration_lib.lpips import distance, lpips
@@ -59,15 +58,23 @@ def test_a_mirrored_picture_is_scaled_mirrored_and_a_flat_one_stays_flat():
     assert torch.allclose(downscale(torch.full((3, 8, 8), 0.4), 2), torch.full((3, 4, 4), 0.4))
 
 
+@pytest.mark.parametrize("scale", [2, 4])
+def test_at_the_border_it_is_as_if_the_picture_went_on_mirrored(scale):
+    whole, out = torch.rand(3, 24, 32, generator=torch.Generator().manual_seed(0)), 4 * scale
+    mirrored = torch.cat([whole[:, :out].flip(1), whole, whole[:, -out:].flip(1)], 1)
+    mirrored = torch.cat([mirrored[..., :out].flip(2), mirrored, mirrored[..., -out:].flip(2)], 2)
+    assert torch.equal(downscale(whole, scale), downscale(mirrored, scale)[:, 4:-4, 4:-4])
+
+
 def test_bad_scales_and_sizes_are_named():
     with pytest.raises(ValueError, match="scale: expected one of 2, 4, got 3"):
         downscale(picture(), 3)
     with pytest.raises(ValueError, match="63 x 48 px are no multiple of the scale 4"):
         downscale(picture()[..., :63], 4)
     with pytest.raises(ValueError, match="crop: expected 32 px or more and a multiple of the scale 4, got 34"):
-        superres.require_crop(34, 4)
-    with pytest.raises(ValueError, match="got 28"):
-        superres.require_crop(28, 4)
+        superres.require_crop("crop", 34, 4)
+    with pytest.raises(ValueError, match=r"test_crop: .* got 28"):
+        superres.require_crop("test_crop", 28, 4)
 
 
 LITERATURE = [  # PSNR and SSIM of Y (SRGAN, Ledig et al. 2017, and many others), and how near ours must be
@@ -85,7 +92,7 @@ def test_bicubic_has_the_figures_of_the_literature(name, scale, psnr, ssim, near
     figures = []
     for pair in superres.enlargement_pairs(data.load(images.list_images(folder)), scale):
         y, other = (superres.luma(to_uint8(p)[0], scale) for p in (pair.target, upscale(pair.input, scale)))
-        figures.append((superres.psnr_y(y, other), superres.ssim_y(y, other)))
+        figures.append((metrics.psnr(y, other), metrics.ssim(y, other)))
     found = np.mean(figures, 0)
     assert found[0] == pytest.approx(psnr, abs=near) and found[1] == pytest.approx(ssim, abs=nearly)
 
@@ -93,18 +100,18 @@ def test_bicubic_has_the_figures_of_the_literature(name, scale, psnr, ssim, near
 # ---- figures
 
 
+@pytest.mark.slow
 def test_luma_is_studio_range_and_its_figures_are_scikit_images():
     black, white = np.zeros((20, 20, 3), np.uint8), np.full((20, 20, 3), 255, np.uint8)
     assert set(superres.luma(black, 2).ravel()) == {16} and set(superres.luma(white, 2).ravel()) == {235}
     assert superres.luma(white, 2).shape == (16, 16)
     one = to_uint8(picture())
     other = np.roll(one, 1, 1)
-    y, shifted = (superres.luma(p, 4).astype(np.uint8) for p in (one, other))
+    y, shifted = (superres.luma(p, 4) for p in (one, other))
     found = superres.figures_of(one, other, 4)
     assert found["psnr_y"] == pytest.approx(peak_signal_noise_ratio(y, shifted))
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     assert found["ssim_y"] == pytest.approx(structural_similarity(y, shifted, **options))
-    assert superres.psnr_y(y, y) == math.inf
 
 
 @pytest.mark.slow
@@ -176,7 +183,7 @@ def test_batches_are_turned_mirrored_and_repeatable():
 
 
 def test_a_picture_smaller_than_the_crop_is_named(pictures):
-    with pytest.raises(ImageError, match=r"0.png: 66 x 49 px is smaller than the crop of 64 px"):
+    with pytest.raises(ImageError, match=r"0.png: 66 x 49 px is smaller than the 64 px needed"):
         superres.TurnedBatches(pictures, lambda p, generator: p, 64, 2, 4, seed=0)
 
 
@@ -184,9 +191,12 @@ def test_test_sets_are_the_subfolders(tmp_path):
     for name in ("b", "a"):
         (tmp_path / name).mkdir()
         Image.fromarray(to_uint8(picture())).convert("L").save(tmp_path / name / "grey.png")
-    found = superres.test_sets(str(tmp_path), 4)
+    Image.new("RGB", (20, 20)).save(tmp_path / "b" / "small.png")
+    (tmp_path / ".hidden").mkdir()
+    found, skipped = superres.test_sets(str(tmp_path), 4)
+    assert skipped == ["b/small.png: 20 x 20 px is smaller than the 32 px needed"]
     assert list(found) == ["a", "b"] and found["a"][0].target.shape == (1, 3, 48, 64)
-    assert superres.test_sets("", 4) == {}
+    assert superres.test_sets("", 4) == ({}, [])
     with pytest.raises(ImageError, match="no test sets; give a folder with a subfolder for each"):
         superres.test_sets(str(tmp_path / "a"), 4)
 
@@ -215,7 +225,7 @@ def test_coco_and_least(tmp_path):
     assert [len(split[part]) for part in splits.SPLITS] == [3, 2, 2]
     loaded = data.load(split["train"], limit=1, least=32)
     assert loaded.names == ["000000000001.jpg"]
-    assert loaded.skipped == ["000000000000.jpg: 50 x 20 px is smaller than the crop of 32 px"]
+    assert loaded.skipped == ["000000000000.jpg: 50 x 20 px is smaller than the 32 px needed"]
     with pytest.raises(
         ImageError, match=r"none of the 3 pictures .* the last: 000000000002.jpg: 50 x 40 px is smaller"
     ):

@@ -51,8 +51,8 @@ def test_maps_of_vgg_19_equal_those_of_torchvisions_network(monkeypatch):
 
     network = vgg19(weights=None)
     monkeypatch.setattr(VGG19_Weights, "get_state_dict", lambda *_, **options: network.state_dict())
-    name, tensors = weights.judge("auto")
-    assert name == "vgg19"
+    tensors = weights.judge("auto")
+    assert VGG(tensors).name == "vgg19"
     pictures = torch.rand(1, 3, 32, 48)
     x, expected = normalize(pictures, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), []
     with torch.no_grad():
@@ -73,10 +73,12 @@ def test_without_torchvisions_server_it_is_vgg_16(monkeypatch):
         raise OSError("name or service not known")
 
     monkeypatch.setattr(VGG19_Weights, "get_state_dict", unreachable)
-    name, tensors = weights.judge("auto")
-    assert name == "vgg16" and len([key for key in tensors if key.endswith("bias")]) == 13
+    assert VGG(weights.judge("auto")).name == "vgg16"
     with pytest.raises(weights.WeightsError, match="cannot fetch the weights of VGG-19: name or service not known"):
         weights.judge("vgg19")
+    monkeypatch.setattr(VGG19_Weights, "get_state_dict", lambda *_, **options: torch.load(__file__))
+    with pytest.raises(weights.WeightsError, match=r"vgg19-dcbb9e9d\.pth: damaged .* delete it"):
+        weights.judge("auto")
     with pytest.raises(ValueError, match="vgg: expected auto, vgg16 or vgg19, got 'vgg11'"):
         weights.judge("vgg11")
 

@@ -201,7 +201,7 @@ class CycleGAN(Method):
 def stretch(pictures: Tensor) -> Tensor:
     """Each channel of each picture (N, 3, H, W) by itself, its 0.1 and 99.9 percentiles to 0 and 1, as the baseline.
 
-    Of more than a million pixels, as many, in even steps, stand for all.
+    Of a large picture a million pixels at most, in even steps, stand for all.
     """
     step = math.ceil(math.sqrt(pictures.shape[-2] * pictures.shape[-1] / 2**20))
     values = pictures[..., ::step, ::step].flatten(2).float()

@@ -1,5 +1,7 @@
 """S2: removal of local damage, learned on pairs (Pix2Pix, Isola et al. 2017)."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -12,8 +14,7 @@ from restoration_lib.networks.vgg import VGG
 from restoration_lib.weights import vgg16
 
 GENERATORS = ("unet", "refined")
-# Largest norm of the generator's gradient, about the usual one: without a norm layer, a spike can undo the training.
-CLIP = 100.0
+CLIP = 100.0  # largest norm of the refined generator's gradient, about the usual one
 
 
 class Pix2Pix(Method):
@@ -22,7 +23,8 @@ class Pix2Pix(Method):
     The generator minimises the binary cross-entropy of the discriminator's verdict against "real", the L1 distance to
     the truth times `l1_weight` (of pictures in [-1, 1], as in the paper), and whatever other terms have a weight. The
     refined generator also learns where the damage is, by the binary cross-entropy of its mask plus half its Dice loss:
-    damage is rare, and by the cross-entropy alone the faint one is left out.
+    damage is rare, and by the cross-entropy alone the faint one is left out. Its gradient is clipped: it has no norm
+    layers, and a spike can undo the training.
 
     Args:
         steps: length of the training: the learning rates are constant for half of it, then fall linearly to 0.
@@ -111,7 +113,8 @@ class Pix2Pix(Method):
             discriminator.requires_grad_(True)
             terms["adversarial"] = self.adversarial_weight * losses.bce(verdict, 1.0)
         total = sum(terms.values())
-        terms = {"generator": total, **terms, "generator_gradient": self.update([total], "generator", clip=CLIP)}
+        norm = self.update([total], "generator", clip=math.inf if damage is None else CLIP)
+        terms = {"generator": total, **terms, "generator_gradient": norm}
         if self.adversarial_weight:
             terms |= self._discriminator_step(damaged, truth, restored.detach())
         for scheduler in self.schedulers.values():

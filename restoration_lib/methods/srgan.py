@@ -11,6 +11,20 @@ from restoration_lib.networks.srgan import SRDiscriminator, SRResNet
 from restoration_lib.networks.vgg import VGG
 
 
+class Plan:
+    """The stages of a training and its judge: one that was stopped goes on with the same, or not at all."""
+
+    def __init__(self, **plan: int | str):
+        self.plan = plan
+
+    def state_dict(self) -> dict:
+        return self.plan
+
+    def load_state_dict(self, state: dict) -> None:
+        if state != self.plan:
+            raise ValueError(f"the training was begun with {state}, not {self.plan}")
+
+
 class SRGAN(Method):
     """A generator that learns in two stages within one training.
 
@@ -22,14 +36,15 @@ class SRGAN(Method):
     Args:
         pretraining_steps, adversarial_steps: length of the two stages; 0 leaves one out.
         scale, features, blocks, norm, residual: of the generator, see `networks.srgan`.
-        vgg: the judge of the content, needed where there is a second stage.
+        vgg: the judge of the content, `networks.vgg.VGG`, needed where there is a second stage.
         adversarial_weight: 1e-3 in the paper; 0 leaves the content loss alone.
         learning_rate: of the first stage, Adam, betas (0.9, 0.999); up for a moment, then down half a cosine.
         adversarial_learning_rate: of both networks in the second stage; a tenth for its second half, as in the paper.
         discriminator_features: size of the discriminator.
 
     Raises:
-        ValueError: a length or weight below 0, no steps at all, or another scale than 2 or 4.
+        ValueError: a length or weight below 0, a learning rate that is not above 0, no steps at all, or another scale
+            than 2 or 4.
     """
 
     def __init__(
@@ -52,11 +67,16 @@ class SRGAN(Method):
         for name, value in {**lengths, "adversarial_weight": adversarial_weight}.items():
             if value < 0:
                 raise ValueError(f"{name}: expected 0 or more, got {value}")
+        rates = {"learning_rate": learning_rate, "adversarial_learning_rate": adversarial_learning_rate}
+        for name, value in rates.items():
+            if value <= 0:
+                raise ValueError(f"{name}: expected a number above 0, got {value}")
         if not any(lengths.values()):
             raise ValueError("pretraining_steps, adversarial_steps: both are 0, there is nothing to train")
         if adversarial_steps and not vgg:
             raise ValueError("vgg: the second stage needs a network to judge the content")
         self.pretraining_steps, self.adversarial_weight, self.vgg = pretraining_steps, adversarial_weight, vgg
+        self.parts["plan"] = Plan(**lengths, vgg=vgg.name if vgg else "none")
         network = SRResNet(scale, features, blocks, norm, residual)
         schedule = two_stages(pretraining_steps, adversarial_steps, adversarial_learning_rate / learning_rate)
         self.add("generator", network, learning_rate, (0.9, 0.999), schedule)

@@ -70,8 +70,10 @@ class RefinedGenerator(nn.Module):
 
     The damage found is first filled from its surroundings (`fill`), so the painter starts from a smooth guess and
     learns what is missing in it. It sees the input too, and how much of that to keep is its choice: what was taken for
-    damage and is none can come back, and so can what shows through. While training, restored = m painted + (1 - m) input with the soft mask m; in
-    evaluation mode m is 0 or 1, and what is not found damaged stays bit for bit as it was.
+    damage and is none can come back, and so can what shows through.
+
+    While training, restored = m painted + (1 - m) input with the soft mask m; in evaluation mode m is 0 or 1, and what
+    is not found damaged stays bit for bit as it was.
 
     Args:
         features: channels of both networks at full size; doubled by each level up to eight times as many.

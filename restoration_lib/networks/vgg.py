@@ -23,6 +23,7 @@ class VGG(nn.Module):
         super().__init__()
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("conv")}
         self.blocks = WIDTHS[len(tensors) // 2]
+        self.name = f"vgg{len(tensors) // 2 + 3}"  # three more layers made it a classifier
         widths = [3, *(width for block in self.blocks for width in block)]
         for k in range(len(widths) - 1):
             self.add_module(f"conv{k}", nn.Conv2d(widths[k], widths[k + 1], 3, padding=1))
