@@ -35,7 +35,7 @@ TITLE = "# Published results\n\nWritten by `restoration_lib.report`; the rows an
 FIXED_ROWS = ("input", *SHUFFLE_BASELINES, *AGEING_BASELINES, TRUE_MASK, FOUND_MASK, BICUBIC)
 UNPUBLISHED = (runs.CHECKPOINTS, "notebook.html", "error.txt")
 PICTURES = ("notebook.ipynb", runs.FIGURES)
-LIMIT = 20_000_000  # bytes that a published profile may hold: a clone stays small
+LIMIT = 15_000_000  # bytes that a published profile may hold: a clone stays small
 
 
 def write_tables(sweep: Path, folder: Path) -> bool:
@@ -119,7 +119,7 @@ def publish(sweep: Path, source: Path, target: Path) -> None:
 def _jpeg(png: bytes) -> bytes:
     """The same picture as JPEG: PNG hardly compresses shuffled pixels, and a clone should stay small."""
     jpeg = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").save(jpeg, "JPEG", quality=60)
+    Image.open(io.BytesIO(png)).convert("RGB").save(jpeg, "JPEG", quality=47)
     return jpeg.getvalue()
 
 
