@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from restoration_lib.data import (
     CropBatches,
@@ -14,6 +15,7 @@ from restoration_lib.data import (
     Pictures,
     central,
     degraded_pairs,
+    generator_for,
     load,
     reduced,
 )
@@ -22,6 +24,8 @@ from restoration_lib.splits import SAMPLES, split_folder, split_paths
 from restoration_lib.unpaired import keep
 
 HUMAN_FACES = ("gray", "color")  # damaged and clean folder of Kaggle's HumanFace8000
+LUMA = (0.299, 0.587, 0.114)  # BT.601
+SEPIA = (1.0, 0.92, 0.75)  # of the luma, in the brownest print
 
 Files = list[tuple[Path | None, Path]]  # damaged, or None where the damage is to be drawn, and clean
 
@@ -168,11 +172,41 @@ class PairedBatches(CropBatches):
         return torch.cat([to_tensor(side.arrays[index][rows, columns]) for side in (self.damaged, self.pictures)])
 
 
-def batches(pairs: PairedPictures, degrade: Degrade, crop: int, batch_size: int, steps: int, seed: int) -> CropBatches:
-    """Training batches of pairs, or of clean pictures that `degrade` damages."""
+class MonochromeBatches(Dataset):
+    """The batches of another set, a share of their pairs monochrome, from grey to sepia, both sides alike.
+
+    Old photographs are, and a network that saw colour pictures alone takes what is grey for damage.
+    """
+
+    def __init__(self, batches: CropBatches, share: float):
+        if not 0 <= share <= 1:
+            raise ValueError(f"monochrome: expected a share between 0 and 1, got {share}")
+        self.batches, self.share = batches, share
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        batch, generator = self.batches[step], generator_for("monochrome", self.batches.seed, step)
+        chosen, brown = torch.rand(2, self.batches.batch_size, 1, 1, 1, generator=generator)
+        luma, sepia = (torch.tensor(weights).view(3, 1, 1) for weights in (LUMA, SEPIA))
+        tone = torch.lerp(torch.ones(3, 1, 1), sepia, brown)
+        toned = {side: (pictures * luma).sum(1, keepdim=True) * tone for side, pictures in batch.items()}
+        return {  # rounded to 8 bits, as in any file
+            side: torch.where(chosen < self.share, toned[side].mul(255).round() / 255, pictures)
+            for side, pictures in batch.items()
+        }
+
+
+def batches(
+    pairs: PairedPictures, degrade: Degrade, crop: int, batch_size: int, steps: int, seed: int, monochrome: float = 0.0
+) -> Dataset:
+    """Training batches of pairs, or of clean pictures that `degrade` damages, a share of them monochrome."""
     if pairs.damaged is None:
-        return CropBatches(pairs.clean, degrade, crop, batch_size, steps, seed)
-    return PairedBatches(pairs, crop, batch_size, steps, seed)
+        drawn = CropBatches(pairs.clean, degrade, crop, batch_size, steps, seed)
+    else:
+        drawn = PairedBatches(pairs, crop, batch_size, steps, seed)
+    return MonochromeBatches(drawn, monochrome) if monochrome else drawn
 
 
 def fixed_pairs(pairs: PairedPictures, degrade: Degrade, crop: int = 0) -> list[Pair]:

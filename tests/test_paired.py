@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from restoration_lib.data import CropBatches, Pictures, degraded_pairs, load
-from restoration_lib.images import ImageError, read_cover
+from restoration_lib.images import ImageError, read_cover, to_uint8
 from restoration_lib.paired import (
     PairedBatches,
     PairedPictures,
@@ -138,6 +138,34 @@ def test_both_pictures_of_a_pair_are_cut_and_mirrored_alike(pairs):
         assert torch.allclose(batch["input"] - batch["target"], torch.tensor(100 / 255))
     crops = CropBatches(pairs.clean, keep, 8, 3, 10, 0)
     assert torch.equal(made[4]["target"], crops[4]["target"]), "the same pictures as without partners"
+
+
+def test_a_share_of_the_pairs_is_monochrome_on_both_sides(pairs):
+    """The red channel of a grey or sepia picture is its luma (Pillow's), and the others are at most that."""
+    plain, half = (batches(pairs, keep, 8, 4, 25, 0, share) for share in (0.0, 0.5))
+    turned = 0
+    for step in range(25):
+        one, other = plain[step], half[step]
+        for k in range(4):
+            same = [torch.equal(one[side][k], other[side][k]) for side in ("input", "target")]
+            assert all(same) or not any(same)
+            turned += not any(same)
+            if same[0]:
+                continue
+            tones = []
+            for side in ("input", "target"):
+                colours = Image.fromarray(to_uint8(one[side][k : k + 1])[0])
+                made = to_uint8(other[side][k : k + 1])[0].astype(int)
+                assert np.abs(made[..., 0] - np.asarray(colours.convert("L"))).max() <= 1
+                assert (made[..., 0] >= made[..., 1]).all() and (made[..., 1] >= made[..., 2]).all()
+                tones.append(made.sum((0, 1)) / made[..., 0].sum())
+            assert np.allclose(*tones, atol=0.02), "one tone for both"
+    assert 35 <= turned <= 65
+    everything = batches(pairs, keep, 8, 4, 25, 0, 1.0)[3]["target"]
+    assert torch.equal(everything, batches(pairs, keep, 8, 4, 25, 0, 1.0)[3]["target"])
+    assert (everything[:, 0] >= everything[:, 2]).all()
+    with pytest.raises(ValueError, match=r"monochrome: expected a share between 0 and 1, got 1\.5"):
+        batches(pairs, keep, 8, 4, 25, 0, 1.5)
 
 
 def test_fixed_pairs_are_the_central_pixels(pairs):
