@@ -19,12 +19,12 @@ from restoration_lib.data import (
     load,
     reduced,
 )
+from restoration_lib.degradations.ageing import luma
 from restoration_lib.images import ImageError, list_images, open_rgb, read_cover, to_tensor
 from restoration_lib.splits import SAMPLES, split_folder, split_paths
 from restoration_lib.unpaired import keep
 
 HUMAN_FACES = ("gray", "color")  # damaged and clean folder of Kaggle's HumanFace8000
-LUMA = (0.299, 0.587, 0.114)  # BT.601
 SEPIA = (1.0, 0.92, 0.75)  # of the luma, in the brownest print
 
 Files = list[tuple[Path | None, Path]]  # damaged, or None where the damage is to be drawn, and clean
@@ -189,11 +189,9 @@ class MonochromeBatches(Dataset):
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         batch, generator = self.batches[step], generator_for("monochrome", self.batches.seed, step)
         chosen, brown = torch.rand(2, self.batches.batch_size, 1, 1, 1, generator=generator)
-        luma, sepia = (torch.tensor(weights).view(3, 1, 1) for weights in (LUMA, SEPIA))
-        tone = torch.lerp(torch.ones(3, 1, 1), sepia, brown)
-        toned = {side: (pictures * luma).sum(1, keepdim=True) * tone for side, pictures in batch.items()}
+        tone = torch.lerp(torch.ones(3, 1, 1), torch.tensor(SEPIA).view(3, 1, 1), brown)
         return {  # rounded to 8 bits, as in any file
-            side: torch.where(chosen < self.share, toned[side].mul(255).round() / 255, pictures)
+            side: torch.where(chosen < self.share, (luma(pictures) * tone * 255).round() / 255, pictures)
             for side, pictures in batch.items()
         }
 

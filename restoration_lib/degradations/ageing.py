@@ -56,7 +56,7 @@ def fade(picture: Tensor, strength: float, generator: torch.Generator | None = N
 @_effect
 def cast(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Faded dyes and yellowed paper: colours weaken, whites turn to the paper's tone, shadows to the last dye's."""
-    grey = _luma(picture)
+    grey = luma(picture)
     weak = picture + strength * _uniform(0.5, 1, generator) * (grey - picture)
     wobble = 1 + 0.1 * (2 * torch.rand(3, 1, 1, generator=generator) - 1).to(picture)  # no two prints turn alike
     paper, stain = (picture.new_tensor(tone).view(3, 1, 1) for tone in (PAPER, DYE_STAIN))
@@ -76,7 +76,7 @@ def grain(picture: Tensor, strength: float, generator: torch.Generator | None = 
     noise = torch.randn(1, *picture.shape[-2:], generator=generator).to(picture)
     noise = _gaussian(noise, 0.8 * _uniform(0.5, 1.2, generator) * max(1.0, _scale(picture)))
     noise = noise / noise.std(correction=0).clamp(min=1e-6)
-    midtones = 0.4 + 2.4 * _luma(picture) * (1 - _luma(picture))
+    midtones = 0.4 + 2.4 * luma(picture) * (1 - luma(picture))
     return picture + 0.04 * strength * _uniform(0.4, 1, generator) * midtones * noise
 
 
@@ -189,8 +189,9 @@ def _scale(picture: Tensor) -> float:
     return min(picture.shape[-2:]) / REFERENCE
 
 
-def _luma(picture: Tensor) -> Tensor:
-    return (picture * picture.new_tensor((0.299, 0.587, 0.114)).view(3, 1, 1)).sum(0, keepdim=True)
+def luma(pictures: Tensor) -> Tensor:
+    """Grey pictures (…, 1, H, W) of RGB ones (…, 3, H, W), by the weights of BT.601."""
+    return (pictures * pictures.new_tensor((0.299, 0.587, 0.114)).view(3, 1, 1)).sum(-3, keepdim=True)
 
 
 def _gaussian(picture: Tensor, sigma: float) -> Tensor:
