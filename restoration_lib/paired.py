@@ -26,6 +26,7 @@ from restoration_lib.unpaired import keep
 
 HUMAN_FACES = ("gray", "color")  # damaged and clean folder of Kaggle's HumanFace8000
 SEPIA = (1.0, 0.92, 0.75)  # of the luma, in the brownest print
+GAMMA = 0.45, 1.5  # of the luma, in the lightest and in the darkest print
 
 Files = list[tuple[Path | None, Path]]  # damaged, or None where the damage is to be drawn, and clean
 
@@ -173,9 +174,9 @@ class PairedBatches(CropBatches):
 
 
 class MonochromeBatches(Dataset):
-    """The batches of another set, a share of their pairs monochrome, from grey to sepia, both sides alike.
+    """The batches of another set, a share of their pairs as prints: grey to sepia, darker or lighter, both sides alike.
 
-    Old photographs are, and a network that saw colour pictures alone takes what is grey for damage.
+    Old photographs are, and a network that saw few such pictures takes what is grey and bright for damage.
     """
 
     def __init__(self, batches: CropBatches, share: float):
@@ -188,10 +189,11 @@ class MonochromeBatches(Dataset):
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         batch, generator = self.batches[step], generator_for("monochrome", self.batches.seed, step)
-        chosen, brown = torch.rand(2, self.batches.batch_size, 1, 1, 1, generator=generator)
+        chosen, brown, dark = torch.rand(3, self.batches.batch_size, 1, 1, 1, generator=generator)
         tone = torch.lerp(torch.ones(3, 1, 1), torch.tensor(SEPIA).view(3, 1, 1), brown)
+        gamma = GAMMA[0] * (GAMMA[1] / GAMMA[0]) ** dark
         return {  # rounded to 8 bits, as in any file
-            side: torch.where(chosen < self.share, (luma(pictures) * tone * 255).round() / 255, pictures)
+            side: torch.where(chosen < self.share, (luma(pictures) ** gamma * tone * 255).round() / 255, pictures)
             for side, pictures in batch.items()
         }
 
