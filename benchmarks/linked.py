@@ -3,7 +3,8 @@
 DATA holds the folders photos (ImageNet and BSDS500), coco, faces (Labeled Faces in the Wild), set5 and set14. NAME is
 
     photos_faces   photos in TARGET/train, the first 40 pictures of coco's val2017 in val, the first 100 faces in test
-    photos_coco    photos and coco's train2017 in train, the first 40 of its val2017 in val, the others in test
+    photos_coco    photos and coco's train2017 in train, the first 40 of its val2017 in val, the others in test;
+                   without bsdstrain_302003.jpg, which is Set5's woman
     sr_tests       TARGET/set5 and TARGET/set14
 
 Keep TARGET outside the project: the pictures are for research only.
@@ -13,6 +14,8 @@ import sys
 from pathlib import Path
 
 from restoration_lib.images import list_images
+
+SET5_WOMAN = "bsdstrain_302003.jpg"
 
 
 def parts(name: str, data: Path) -> dict[str, list[Path]]:
@@ -25,7 +28,8 @@ def parts(name: str, data: Path) -> dict[str, list[Path]]:
     if name == "photos_faces":
         return {"train": photos, "val": second[:40], "test": list_images(data / "faces")[:100]}
     if name == "photos_coco":
-        return {"train": photos + first, "val": second[:40], "test": second[40:]}
+        others = [path for path in photos if path.name != SET5_WOMAN]
+        return {"train": others + first, "val": second[:40], "test": second[40:]}
     sys.exit(__doc__)
 
 

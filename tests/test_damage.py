@@ -54,6 +54,11 @@ def test_the_damage_covers_what_was_asked_for(coverage):
         assert shares.std() > 0.01
 
 
+def test_a_large_picture_is_covered_too():
+    mask = scratch(torch.full((3, 800, 800), 0.4), draws(), (0.1, 0.1), kinds=("blotches",))[1]
+    assert mask.float().mean() == pytest.approx(0.1, abs=0.01)
+
+
 @pytest.mark.parametrize("width", [3.0, 6.0, 9.0])
 def test_strokes_are_as_wide_as_asked_for(width):
     """Width as an image analyst measures it: twice the distance to the border, on the skeleton."""

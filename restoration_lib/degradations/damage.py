@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+REFERENCE = 512  # px, side of the pictures that the number of pieces is meant for
 VISIBLE = 8  # grey levels: a smaller change is none, it is neither applied nor part of a mask
 
 Range = tuple[float, float]
@@ -46,7 +47,8 @@ def scratch(
             where it does not show, white on white.
         width: of the strokes in pixels; the other kinds are multiples of it.
         opacity, tone: in [0, 1]; tone 1 is white.
-        number: least and largest number of pieces, whatever they cover.
+        number: least and largest number of pieces, whatever they cover; the largest grows with the area of pictures
+            of more than 512 x 512 px.
         kinds: any of KINDS. None of them leaves the overlays alone.
         overlays: covers (h, w) in [0, 1] or uint8, laid on at a random place and angle, as one more kind.
         overlay_scale: picture pixels per overlay pixel, above 0.
@@ -77,8 +79,9 @@ def scratch(
     damaged = pictures.detach().cpu().flatten(1).numpy().astype(np.float32)  # NumPy: faster on pieces as small as these
     covered = np.zeros(damaged.shape[1], dtype=bool)
     choices = [*kinds, OVERLAY] if len(overlays) else kinds
-    wanted, pieces = _uniform(*coverage, generator) * covered.size, 0
-    while pieces < number[0] or (pieces < number[1] and covered.sum() < wanted):
+    wanted, pieces, count = _uniform(*coverage, generator) * covered.size, 0, 0
+    most = number[1] * max(1, covered.size / REFERENCE**2)
+    while pieces < number[0] or (pieces < most and count < wanted):
         pieces += 1
         kind = choices[_index(len(choices), generator)]
         if kind == OVERLAY:
@@ -87,7 +90,9 @@ def scratch(
         else:
             dabs = KINDS[kind](*pictures.shape[-2:], _uniform(*width, generator), generator)
             place, cover = _paint(*dabs, *pictures.shape[-2:])
-        covered[place[cover > 0.1]] = True
+        fresh = place[cover > 0.1]
+        count += np.count_nonzero(~covered[fresh])  # of each piece: a sum over all of a large picture takes long
+        covered[fresh] = True
         here = damaged[:, place]
         damaged[:, place] = here + cover * _uniform(*opacity, generator) * (_uniform(*tone, generator) - here)
     result = torch.from_numpy(damaged).mul(255).round().div(255).view(pictures.shape).to(pictures)
