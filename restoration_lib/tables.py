@@ -52,7 +52,7 @@ def over_seeds(rows: pd.DataFrame, case: str, column: str) -> pd.DataFrame:
     table.columns = [f"{metric}_{figure}" for metric, figure in table.columns]
     table["seeds"] = groups.size()
     table["pictures"] = named.groupby(["row", column])["picture"].nunique()
-    fixed = ~table.index.get_level_values("row").isin(rows[case].unique())
+    fixed = table.index.get_level_values("row").isin(named["row"][named["method"] != RESTORED])
     spreads = [f"{metric}_std" for metric in metrics]
     table.loc[fixed, spreads] = table.loc[fixed, spreads].mask(lambda spread: spread < 1e-9)  # no seed enters
     return table
