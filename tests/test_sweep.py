@@ -285,7 +285,14 @@ def test_stopped_sweep_goes_on(write, run, tmp_path):
     command += ["--out", str(tmp_path / "results")]
     kernels = []
     for stop, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
-        with subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command,
+            cwd=Path(__file__).parents[1],
+            stderr=subprocess.PIPE,
+            text=True,
+            # where the tests run in the background, they are started with Ctrl-C ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process:
             kernels = wait_for_kernels(tmp_path, len(kernels) + 1)
             refused, printed = run(path)
             assert refused == 2 and "another sweep is running" in printed
