@@ -25,6 +25,7 @@ PERFECT = 99.0  # dB, stands for no error at all, in a picture or a part of it: 
 MEDIAN = "median 5x5"
 GRID_BINS = 32
 COVERAGES = (0.05, 0.1, 0.2, 0.4)
+Known = tuple[np.ndarray, np.ndarray, np.ndarray]  # truth and damaged picture (H, W, 3), 8 bits, true mask (H, W)
 Result = tuple[np.ndarray, np.ndarray | None]  # picture (H, W, 3), 8 bits, and the mask found (H, W)
 
 
@@ -45,19 +46,19 @@ def measure(method: Pix2Pix, pairs: list[Pair], filters: bool = True) -> pd.Data
     rows = []
     for pair in pairs:
         known = _known(method, pair)
-        for name, (picture, found) in _results(method, pair, filters).items():
+        for name, (picture, found) in _results(method, pair, known, filters).items():
             rows.append({"picture": pair.name, "method": name} | _row(*known, picture, found))
     return pd.DataFrame(rows)
 
 
-def _known(method: Pix2Pix, pair: Pair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _known(method: Pix2Pix, pair: Pair) -> Known:
     """Truth and damaged picture, 8 bits, and the true mask."""
     truth, damaged = (to_uint8(picture)[0] for picture in (pair.target, pair.input))
     return truth, damaged, method.mask(pair.input, pair.target)[0, 0].numpy()
 
 
-def _results(method: Pix2Pix, pair: Pair, filters: bool) -> dict[str, Result]:
-    _, damaged, mask = _known(method, pair)
+def _results(method: Pix2Pix, pair: Pair, known: Known, filters: bool) -> dict[str, Result]:
+    _, damaged, mask = known
     restored, found = repair(method, pair)
     results: dict[str, Result] = {INPUT: (damaged, None), RESTORED: (restored, found)}
     if filters:
@@ -122,7 +123,7 @@ def through(method: Pix2Pix, pairs: list[Pair], side: int, filters: bool = True)
     for pair in pairs:
         known = _known(method, pair)
         small = Pair(pair.name, *(_resized(picture, (side, side)) for picture in (pair.input, pair.target)))
-        for name, (picture, _) in _results(method, small, filters).items():
+        for name, (picture, _) in _results(method, small, _known(method, small), filters).items():
             back = to_uint8(_resized(to_tensor(picture)[None], pair.input.shape[-2:]))[0]
             rows.append({"picture": pair.name, "method": name} | _row(*known, back, None))
     return pd.DataFrame(rows)

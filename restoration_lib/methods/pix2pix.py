@@ -1,7 +1,5 @@
 """S2: removal of local damage, learned on pairs (Pix2Pix, Isola et al. 2017)."""
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -14,17 +12,17 @@ from restoration_lib.networks.vgg import VGG
 from restoration_lib.weights import vgg16
 
 GENERATORS = ("unet", "refined")
-CLIP = 100.0  # largest norm of the refined generator's gradient, about the usual one
+CLIP = {"finder": 1.0, "painter": 100.0}  # largest norm of the gradient, about the usual one
 
 
 class Pix2Pix(Method):
     """A generator, "unet" or "refined", and a patch discriminator that judges (input, candidate) pairs.
 
     The generator minimises the binary cross-entropy of the discriminator's verdict against "real", the L1 distance to
-    the truth times `l1_weight` (of pictures in [-1, 1], as in the paper), and whatever other terms have a weight. The
-    refined generator also learns where the damage is, by the binary cross-entropy of its mask plus half its Dice loss:
-    damage is rare, and by the cross-entropy alone the faint one is left out. Its gradient is clipped: it has no norm
-    layers, and a spike can undo the training.
+    the truth times `l1_weight` (of pictures in [-1, 1], as in the paper), and whatever other terms have a weight. In
+    the refined one only the painter does; the finder learns where the damage is, by the binary cross-entropy of its
+    mask plus half its Dice loss: damage is rare, and by the cross-entropy alone the faint one is left out. Neither has
+    norm layers, and a spike could undo the training, so their gradients are clipped, each apart.
 
     Args:
         steps: length of the training: the learning rates are constant for half of it, then fall linearly to 0.
@@ -35,7 +33,6 @@ class Pix2Pix(Method):
         ms_ssim_weight: of 1 - MS-SSIM.
         perceptual_weight: of the differences of VGG-16's feature maps; its weights are fetched at the first use.
         adversarial_weight: of the discriminator's verdict; 0 trains without one.
-        mask_weight: of the refined generator's mask.
         least_damage: grey levels by which input and truth differ where the input is damaged. What was drawn differs by
             more than the default; the two of a pair that were compressed apart need a higher one.
         learning_rate, discriminator_learning_rate: of Adam, betas (0.5, 0.999).
@@ -57,7 +54,6 @@ class Pix2Pix(Method):
         ms_ssim_weight: float = 0.0,
         perceptual_weight: float = 0.0,
         adversarial_weight: float = 1.0,
-        mask_weight: float = 40.0,
         least_damage: int = VISIBLE,
         learning_rate: float = 2e-4,
         discriminator_learning_rate: float = 2e-4,
@@ -66,7 +62,7 @@ class Pix2Pix(Method):
     ):
         super().__init__()
         weights = {"l1": l1_weight, "ms_ssim": ms_ssim_weight}
-        others = {"perceptual": perceptual_weight, "adversarial": adversarial_weight, "mask": mask_weight}
+        others = {"perceptual": perceptual_weight, "adversarial": adversarial_weight}
         for name, weight in {**weights, **others}.items():
             if weight < 0:
                 raise ValueError(f"{name}_weight: expected 0 or more, got {weight}")
@@ -77,13 +73,16 @@ class Pix2Pix(Method):
         if generator not in GENERATORS:
             raise ValueError(f"generator: expected one of {', '.join(GENERATORS)}, got {generator!r}")
         self.weights = weights | {"l1": 2 * l1_weight}  # twice: as of pictures in [-1, 1]
-        self.adversarial_weight, self.mask_weight = adversarial_weight, mask_weight
-        self.least_damage = least_damage
+        self.adversarial_weight, self.least_damage = adversarial_weight, least_damage
         self.perceptual_weight, self.vgg = perceptual_weight, VGG(vgg16()) if perceptual_weight else None
-        network = (
-            UNet(features, depth, dropout, upsampling) if generator == "unet" else RefinedGenerator(features, depth)
-        )
-        self.add("generator", network, learning_rate, (0.5, 0.999), constant_then_linear(steps))
+        if generator == "unet":
+            self.generator = UNet(features, depth, dropout, upsampling)
+            networks = {"generator": self.generator}
+        else:
+            self.generator = RefinedGenerator(features, depth)
+            networks = {"finder": self.generator.finder, "painter": self.generator.painter}
+        for name, network in networks.items():
+            self.add(name, network, learning_rate, (0.5, 0.999), constant_then_linear(steps))
         if adversarial_weight:
             discriminator = PatchGAN(discriminator_features, discriminator_halvings)
             rate = discriminator_learning_rate
@@ -98,28 +97,35 @@ class Pix2Pix(Method):
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         damaged, truth = batch["input"], batch["target"]
         with self.autocast(damaged.device):
-            restored, damage = self.networks["generator"](damaged)
+            restored, damage = self.generator(damaged)
+        terms = self._picture_terms(damaged, restored, truth)
+        total = sum(terms.values())
+        terms["generator"] = total
+        if damage is None:
+            terms["generator_gradient"] = self.update([total], "generator")
+        else:
+            mask = self.mask(damaged, truth)
+            terms["mask"] = losses.bce(damage, mask) + losses.dice(damage, mask) / 2
+            for name, loss in {"painter": total, "finder": terms["mask"]}.items():
+                terms[f"{name}_gradient"] = self.update([loss], name, clip=CLIP[name])
+        if self.adversarial_weight:
+            terms |= self._discriminator_step(damaged, truth, restored.detach())
+        for scheduler in self.schedulers.values():
+            scheduler.step()
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _picture_terms(self, damaged: Tensor, restored: Tensor, truth: Tensor) -> dict[str, Tensor]:
         terms = losses.weighted(self.weights, restored, truth)
         if self.perceptual_weight:
             with self.autocast(damaged.device):
                 terms["perceptual"] = self.perceptual_weight * losses.perceptual(self.vgg, restored, truth)
-        if damage is not None:
-            mask = self.mask(damaged, truth)
-            terms["mask"] = self.mask_weight * (losses.bce(damage, mask) + losses.dice(damage, mask) / 2)
         if self.adversarial_weight:
             discriminator = self.networks["discriminator"].requires_grad_(False)
             with self.autocast(damaged.device):
                 verdict = discriminator(damaged, restored)
             discriminator.requires_grad_(True)
             terms["adversarial"] = self.adversarial_weight * losses.bce(verdict, 1.0)
-        total = sum(terms.values())
-        norm = self.update([total], "generator", clip=math.inf if damage is None else CLIP)
-        terms = {"generator": total, **terms, "generator_gradient": norm}
-        if self.adversarial_weight:
-            terms |= self._discriminator_step(damaged, truth, restored.detach())
-        for scheduler in self.schedulers.values():
-            scheduler.step()
-        return {name: term.detach() for name, term in terms.items()}
+        return terms
 
     def mask(self, damaged: Tensor, truth: Tensor) -> Tensor:
         """The true mask (N, 1, H, W), bool."""
@@ -143,9 +149,8 @@ class Pix2Pix(Method):
     @torch.no_grad()
     def paint(self, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
         """Restored pictures in [0, 1], and the mask (N, 1, H, W), bool, of the damage found; None from a U-Net."""
-        generator = self.networks["generator"].eval()
         with self.autocast(pictures.device):
-            restored, damage = generator(pictures)
+            restored, damage = self.generator.eval()(pictures)
         return restored.clamp(0, 1), None if damage is None else damage > 0
 
 

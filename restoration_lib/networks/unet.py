@@ -72,8 +72,8 @@ class RefinedGenerator(nn.Module):
     learns what is missing in it. It sees the input too, and how much of that to keep is its choice: what was taken for
     damage and is none can come back, and so can what shows through.
 
-    While training, restored = m painted + (1 - m) input with the soft mask m; in evaluation mode m is 0 or 1, and what
-    is not found damaged stays bit for bit as it was.
+    restored = m painted + (1 - m) input, where the mask m is 0 or 1, while training too: what is not found damaged
+    stays bit for bit as it was, and the picture has no say in what the finder learns.
 
     Args:
         features: channels of both networks at full size; doubled by each level up to eight times as many.
@@ -90,13 +90,11 @@ class RefinedGenerator(nn.Module):
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         damage = self.finder(2 * pictures - 1).float()
-        found = damage.detach() > 0
+        found = damage > 0
         filled = fill(pictures, F.max_pool2d(found.float(), 3, 1, 1))  # and its soft rim
-        seen = torch.cat([2 * filled - 1, 2 * pictures - 1, found.to(filled)], 1)
+        seen = torch.cat([2 * filled - 1, 2 * pictures - 1, damage.detach().sigmoid()], 1)
         correction, keep = self.painter(seen).float().split([3, 1], 1)
         painted = torch.lerp(filled, pictures, keep.sigmoid()) + correction
-        if self.training:
-            return torch.lerp(pictures, painted, damage.sigmoid()), damage
         return torch.where(found, painted, pictures), damage
 
 
