@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -134,16 +135,28 @@ class CropBatches(Dataset):
     Args:
         degrade: called as degrade(pictures, generator=generator).
         steps: number of batches.
+        zoom_out: crops are cut up to this many times larger, as far as the picture allows, and reduced to their size
+            (bicubic, antialiased), which makes them sharper than the picture.
 
     Raises:
         ImageError: a picture is smaller than the crop.
+        ValueError: a number below 1.
     """
 
-    def __init__(self, pictures: Pictures, degrade: Degrade, crop: int, batch_size: int, steps: int, seed: int | str):
-        for name, value in {"crop": crop, "batch_size": batch_size}.items():
+    def __init__(
+        self,
+        pictures: Pictures,
+        degrade: Degrade,
+        crop: int,
+        batch_size: int,
+        steps: int,
+        seed: int | str,
+        zoom_out: float = 1.0,
+    ):
+        for name, value in {"crop": crop, "batch_size": batch_size, "zoom_out": zoom_out}.items():
             if value < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {value}")
-        self.pictures, self.degrade, self.crop = pictures.require(crop), degrade, crop
+        self.pictures, self.degrade, self.crop, self.zoom_out = pictures.require(crop), degrade, crop, zoom_out
         self.batch_size, self.steps, self.seed = batch_size, steps, seed
 
     def __len__(self) -> int:
@@ -166,8 +179,15 @@ class CropBatches(Dataset):
 
     def _crop(self, index: int, generator: torch.Generator) -> Tensor:
         sides = self.pictures.arrays[index].shape[:2]
-        y, x = (int(torch.randint(side - self.crop + 1, (), generator=generator)) for side in sides)
-        crop = self._cut(index, slice(y, y + self.crop), slice(x, x + self.crop))
+        cut = self.crop
+        if self.zoom_out > 1:
+            largest = min(self.zoom_out * cut, *sides)
+            cut += int((largest - cut) * torch.rand((), generator=generator))
+        y, x = (int(torch.randint(side - cut + 1, (), generator=generator)) for side in sides)
+        crop = self._cut(index, slice(y, y + cut), slice(x, x + cut))
+        if cut > self.crop:
+            crop = F.interpolate(crop[None], (self.crop, self.crop), mode="bicubic", antialias=True)[0]
+            crop = crop.clamp(0, 1).mul(255).round().div(255)
         return crop.flip(2) if torch.rand((), generator=generator) < 0.5 else crop
 
     def _cut(self, index: int, rows: slice, columns: slice) -> Tensor:

@@ -15,19 +15,15 @@ from restoration_lib.data import (
     Pictures,
     central,
     degraded_pairs,
-    generator_for,
     load,
     reduced,
 )
-from restoration_lib.degradations.ageing import luma
-from restoration_lib.degradations.damage import damage_mask
 from restoration_lib.images import ImageError, list_images, open_rgb, read_cover, to_tensor
+from restoration_lib.prints import PrintBatches
 from restoration_lib.splits import SAMPLES, SPLITS, split_folder, split_paths
 from restoration_lib.unpaired import keep
 
 HUMAN_FACES = ("gray", "color")  # damaged and clean folder of Kaggle's HumanFace8000
-SEPIA = (1.0, 0.92, 0.75)  # of the luma, in the brownest print
-GAMMA = 0.45, 1.5  # of the luma, in the lightest and in the darkest print
 
 Files = list[tuple[Path | None, Path]]  # damaged, or None where the damage is to be drawn, and clean
 
@@ -169,8 +165,10 @@ def _load_both(files: Files, size: int) -> PairedPictures:
 class PairedBatches(CropBatches):
     """Item `step`: a training batch {"input", "target"}, cut and mirrored alike, a pure function of (seed, step)."""
 
-    def __init__(self, pairs: PairedPictures, crop: int, batch_size: int, steps: int, seed: int | str):
-        super().__init__(pairs.clean, keep, crop, batch_size, steps, seed)
+    def __init__(
+        self, pairs: PairedPictures, crop: int, batch_size: int, steps: int, seed: int | str, zoom_out: float = 1.0
+    ):
+        super().__init__(pairs.clean, keep, crop, batch_size, steps, seed, zoom_out)
         self.damaged = pairs.damaged
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
@@ -181,43 +179,22 @@ class PairedBatches(CropBatches):
         return torch.cat([to_tensor(side.arrays[index][rows, columns]) for side in (self.damaged, self.pictures)])
 
 
-class MonochromeBatches(Dataset):
-    """The batches of another set, a share of their pairs as prints: grey to sepia, darker or lighter, both sides alike.
-
-    Old photographs are, and a network that saw few such pictures may take what is grey and bright for damage.
-    """
-
-    def __init__(self, batches: CropBatches, share: float):
-        if not 0 <= share <= 1:
-            raise ValueError(f"monochrome: expected a share between 0 and 1, got {share}")
-        self.batches, self.share = batches, share
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, step: int) -> dict[str, Tensor]:
-        batch, generator = self.batches[step], generator_for("monochrome", self.batches.seed, step)
-        chosen, brown, dark = torch.rand(3, self.batches.batch_size, 1, 1, 1, generator=generator)
-        tone = torch.lerp(torch.ones(3, 1, 1), torch.tensor(SEPIA).view(3, 1, 1), brown)
-        gamma = GAMMA[0] * (GAMMA[1] / GAMMA[0]) ** dark
-        made, target = (  # rounded to 8 bits, as in any file
-            torch.where(chosen < self.share, (luma(batch[side]) ** gamma * tone * 255).round() / 255, batch[side])
-            for side in ("input", "target")
-        )
-        if not isinstance(self.batches, PairedBatches):  # of the damage drawn, what no longer shows is none
-            made = torch.where(damage_mask(made, target), made, target)
-        return {"input": made, "target": target}
-
-
 def batches(
-    pairs: PairedPictures, degrade: Degrade, crop: int, batch_size: int, steps: int, seed: int, monochrome: float = 0.0
+    pairs: PairedPictures,
+    degrade: Degrade,
+    crop: int,
+    batch_size: int,
+    steps: int,
+    seed: int,
+    monochrome: float = 0.0,
+    zoom_out: float = 1.0,
 ) -> Dataset:
     """Training batches of pairs, or of clean pictures that `degrade` damages, a share of them monochrome."""
     if pairs.damaged is None:
-        drawn = CropBatches(pairs.clean, degrade, crop, batch_size, steps, seed)
+        drawn = CropBatches(pairs.clean, degrade, crop, batch_size, steps, seed, zoom_out)
     else:
-        drawn = PairedBatches(pairs, crop, batch_size, steps, seed)
-    return MonochromeBatches(drawn, monochrome) if monochrome else drawn
+        drawn = PairedBatches(pairs, crop, batch_size, steps, seed, zoom_out)
+    return PrintBatches(drawn, monochrome, pairs.damaged is None) if monochrome else drawn
 
 
 def fixed_pairs(pairs: PairedPictures, degrade: Degrade, crop: int = 0) -> list[Pair]:

@@ -111,10 +111,18 @@ def test_an_overlay_covers_its_area_times_the_square_of_the_scale():
         areas = []
         for seed in range(30):
             options = {"kinds": (), "overlays": [overlay], "overlay_scale": (scale, scale), "number": (1, 1)}
-            mask = scratch(large, draws(seed), tone=(1, 1), opacity=(1, 1), **options)[1]
+            mask = scratch(large, draws(seed), (0.0, 1.0), tone=(1, 1), opacity=(1, 1), **options)[1]
             areas.append(mask.sum().item())
         side = 21 * scale + 1  # and the soft rim of half a pixel
         assert np.median(areas) == pytest.approx(side**2, rel=0.12)
+
+
+@pytest.mark.parametrize("most", [0.05, 0.2])
+def test_an_overlay_is_laid_smaller_than_it_is_rather_than_on_more_than_is_asked_for(most):
+    stain = torch.ones(300, 300)
+    options = {"kinds": (), "overlays": [stain], "overlay_scale": (0.5, 1.5), "number": (1, 1)}
+    shares = [scratch(GREY, draws(seed), (0.02, most), **options)[1].float().mean() for seed in range(20)]
+    assert np.max(shares) == pytest.approx(most, rel=0.1)
 
 
 def test_overlays_of_8_bits_and_of_floats_are_one_and_an_empty_one_does_nothing():

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 REFERENCE = 512  # px, side of the pictures that the number of pieces is meant for
+SHOWN = 0.1  # what is covered less than this does not count as covered
 VISIBLE = 8  # grey levels: a smaller change is none, it is neither applied nor part of a mask
 
 Range = tuple[float, float]
@@ -51,7 +52,8 @@ def scratch(
             of more than 512 x 512 px.
         kinds: any of KINDS. None of them leaves the overlays alone.
         overlays: covers (h, w) in [0, 1] or uint8, laid on at a random place and angle, as one more kind.
-        overlay_scale: picture pixels per overlay pixel, above 0.
+        overlay_scale: picture pixels per overlay pixel, above 0; fewer where an overlay would cover more than the upper
+            end of `coverage` alone.
         share: of the pictures that are damaged at all; the others come back as they are, with an empty mask.
 
     Returns:
@@ -86,11 +88,11 @@ def scratch(
         kind = choices[_index(len(choices), generator)]
         if kind == OVERLAY:
             overlay = overlays[_index(len(overlays), generator)]
-            place, cover = _lay(overlay, pictures.shape[-2:], overlay_scale, generator)
+            place, cover = _lay(overlay, pictures.shape[-2:], overlay_scale, coverage[1], generator)
         else:
             dabs = KINDS[kind](*pictures.shape[-2:], _uniform(*width, generator), generator)
             place, cover = _paint(*dabs, *pictures.shape[-2:])
-        fresh = place[cover > 0.1]
+        fresh = place[cover > SHOWN]
         count += np.count_nonzero(~covered[fresh])  # of each piece: a sum over all of a large picture takes long
         covered[fresh] = True
         here = damaged[:, place]
@@ -186,7 +188,7 @@ def _paint(y: np.ndarray, x: np.ndarray, radius: np.ndarray, height: int, width:
     return place, layer[place]
 
 
-def _lay(overlay: Tensor, shape: Sequence[int], scale: Range, generator: torch.Generator | None) -> Cover:
+def _lay(overlay: Tensor, shape: Sequence[int], scale: Range, most: float, generator: torch.Generator | None) -> Cover:
     """What an overlay (h, w) covers, turned and scaled, a random spot of its damage on a random one of the picture."""
     cover = overlay.float() / (1 if overlay.is_floating_point() else 255)
     spots = (cover > 0.5 * cover.max()).nonzero()
@@ -194,6 +196,7 @@ def _lay(overlay: Tensor, shape: Sequence[int], scale: Range, generator: torch.G
         return np.zeros(0, dtype=int), np.zeros(0, dtype=np.float32)
     spot = spots[_index(len(spots), generator)]
     turn, size = _uniform(0, 2 * math.pi, generator), _uniform(*scale, generator)
+    size = min(size, math.sqrt(max(1, most * math.prod(shape)) / max(1, int((cover > SHOWN).sum()))))
     down, across = ((torch.arange(side) - _uniform(0, side, generator)) / size for side in shape)
     rows = spot[0] + down[:, None] * math.cos(turn) - across * math.sin(turn)
     columns = spot[1] + down[:, None] * math.sin(turn) + across * math.cos(turn)
