@@ -155,6 +155,20 @@ def test_the_gradients_of_the_refined_generator_are_clipped_apart(generator, exp
     assert limits == expected | {"discriminator": math.inf}
 
 
+def test_learning_rates_fall_linearly_or_down_a_cosine():
+    """Over 8 steps the U-Net's is constant for 4 of them, the refined one's has no time to rise."""
+    for generator, name, factors in [
+        ("unet", "generator", [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]),
+        ("refined", "finder", [1] + [0.5 + 0.5 * math.cos(math.pi * k / 7) for k in range(7)]),
+    ]:
+        method, rates = pix2pix(generator=generator, learning_rate=1.0), []
+        for _ in range(8):
+            rates.append(method.optimizers[name].param_groups[0]["lr"])
+            method.optimizers[name].step()
+            method.schedulers[name].step()
+        assert rates == pytest.approx(factors)
+
+
 @pytest.mark.parametrize("generator", ["unet", "refined"])
 def test_a_batch_of_one_trains(generator):
     terms = pix2pix(generator=generator).train().step(batch(1))

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from restoration_lib import losses
 from restoration_lib.degradations.damage import VISIBLE, damage_mask
-from restoration_lib.methods.base import Method, constant_then_linear
+from restoration_lib.methods.base import Method, constant_then_linear, warmup_cosine
 from restoration_lib.networks.discriminators import PatchGAN
 from restoration_lib.networks.unet import RefinedGenerator, UNet
 from restoration_lib.networks.vgg import VGG
@@ -25,7 +25,8 @@ class Pix2Pix(Method):
     norm layers, and a spike could undo the training, so their gradients are clipped, each apart.
 
     Args:
-        steps: length of the training: the learning rates are constant for half of it, then fall linearly to 0.
+        steps: length of the training: the learning rates are constant for half of it, then fall linearly to 0; that of
+            the refined generator rises for a moment, then falls half a cosine to 0.
         generator: "unet" or "refined", see `networks.unet`.
         features, depth: size of the generator; `depth_for` gives the depth for a size of pictures.
         dropout, upsampling: of the U-Net.
@@ -77,12 +78,13 @@ class Pix2Pix(Method):
         self.perceptual_weight, self.vgg = perceptual_weight, VGG(vgg16()) if perceptual_weight else None
         if generator == "unet":
             self.generator = UNet(features, depth, dropout, upsampling)
-            networks = {"generator": self.generator}
+            networks, schedule = {"generator": self.generator}, constant_then_linear(steps)
         else:
             self.generator = RefinedGenerator(features, depth)
             networks = {"finder": self.generator.finder, "painter": self.generator.painter}
+            schedule = warmup_cosine(steps)
         for name, network in networks.items():
-            self.add(name, network, learning_rate, (0.5, 0.999), constant_then_linear(steps))
+            self.add(name, network, learning_rate, (0.5, 0.999), schedule)
         if adversarial_weight:
             discriminator = PatchGAN(discriminator_features, discriminator_halvings)
             rate = discriminator_learning_rate
