@@ -20,7 +20,8 @@ class PrintBatches(Dataset):
 
     Args:
         share: of the pairs, in [0, 1].
-        drawn: whether the inputs' damage was drawn on the targets; what no longer shows in a print is then none.
+        drawn: whether the inputs' damage was drawn on the targets; what no longer shows in a print is then none. Of
+            pairs that were compressed apart, contrast would turn the differences to damage: they get none.
 
     Raises:
         ValueError: a share out of its range; the message calls it "monochrome".
@@ -38,7 +39,7 @@ class PrintBatches(Dataset):
         batch, generator = self.batches[step], generator_for("monochrome", self.batches.seed, step)
         chosen, brown, dark, hard = torch.rand(4, self.batches.batch_size, 1, 1, 1, generator=generator)
         tone = torch.lerp(torch.ones(3, 1, 1), torch.tensor(SEPIA).view(3, 1, 1), brown)
-        gamma, contrast = _between(GAMMA, dark), _between(CONTRAST, hard)
+        gamma, contrast = _between(GAMMA, dark), _between(CONTRAST if self.drawn else (1.0, 1.0), hard)
         made, target = (
             torch.where(chosen < self.share, _printed(batch[side], gamma, contrast, tone), batch[side])
             for side in ("input", "target")

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from skimage.morphology import skeletonize
 
-from restoration_lib.degradations import damage_mask, scratch, scratched
+from restoration_lib.degradations import damage, damage_mask, scratch, scratched
 from restoration_lib.degradations.damage import KINDS, VISIBLE
 
 GREY = torch.full((3, 200, 240), 0.4)
@@ -123,6 +123,30 @@ def test_an_overlay_is_laid_smaller_than_it_is_rather_than_on_more_than_is_asked
     options = {"kinds": (), "overlays": [stain], "overlay_scale": (0.5, 1.5), "number": (1, 1)}
     shares = [scratch(GREY, draws(seed), (0.02, most), **options)[1].float().mean() for seed in range(20)]
     assert np.max(shares) == pytest.approx(most, rel=0.1)
+
+
+def test_thin_lines_of_a_large_overlay_stay_whole():
+    """A line of 1600 x 8 px, laid on at a sixteenth of its size, is 100 x 0.5 px."""
+    scan = torch.zeros(1600, 1600)
+    scan[796:804] = 1
+    options = {"overlays": [scan], "overlay_scale": (1 / 16, 1 / 16), "number": (1, 1), "coverage": (0, 1)}
+    options |= {"kinds": (), "tone": (1, 1), "opacity": (1, 1)}
+    changes = []
+    for seed in range(40):
+        changes.append(scratched(torch.zeros(3, 300, 300), draws(seed), **options)[0].sum())
+    assert np.median(changes) == pytest.approx(100 * 0.5, rel=0.1)
+
+
+def test_overlays_come_as_often_as_all_kinds_together(monkeypatch):
+    laid = []
+
+    def noted(*given):
+        laid.append(given)
+        return np.zeros(0, dtype=int), np.zeros(0, dtype=np.float32)
+
+    monkeypatch.setattr(damage, "_lay", noted)
+    scratch(GREY, draws(), (1, 1), number=(400, 400), overlays=[torch.ones(3, 3)])
+    assert 160 < len(laid) < 240
 
 
 def test_overlays_of_8_bits_and_of_floats_are_one_and_an_empty_one_does_nothing():

@@ -5,10 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from restoration_lib import prints
 from restoration_lib.data import CropBatches, Pictures, degraded_pairs, load
-from restoration_lib.degradations import damage_mask, scratched
-from restoration_lib.images import ImageError, read_cover, to_uint8
+from restoration_lib.images import ImageError, read_cover
 from restoration_lib.paired import (
     PairedBatches,
     PairedPictures,
@@ -136,50 +134,17 @@ def pairs():
     return PairedPictures(Pictures(names(5), clean), Pictures(names(5), [picture + 100 for picture in clean]))
 
 
-def test_both_pictures_of_a_pair_are_cut_and_mirrored_alike(pairs):
-    made = batches(pairs, keep, 8, 3, 10, 0)
+@pytest.mark.parametrize("zoom_out", [1.0, 2.0])
+def test_both_pictures_of_a_pair_are_cut_and_mirrored_alike(pairs, zoom_out):
+    made = batches(pairs, keep, 8, 3, 10, 0, zoom_out=zoom_out)
     assert isinstance(made, PairedBatches)
     for step in range(10):
         batch = made[step]
         assert batch["input"].shape == batch["target"].shape == (3, 3, 8, 8)
-        assert torch.allclose(batch["input"] - batch["target"], torch.tensor(100 / 255))
-    crops = CropBatches(pairs.clean, keep, 8, 3, 10, 0)
+        clear = batch["target"] > 0  # the overshoot of the reduction ends there
+        assert torch.allclose((batch["input"] - batch["target"])[clear], torch.tensor(100 / 255), atol=1.1 / 255)
+    crops = CropBatches(pairs.clean, keep, 8, 3, 10, 0, zoom_out)
     assert torch.equal(made[4]["target"], crops[4]["target"]), "the same pictures as without partners"
-
-
-@pytest.mark.parametrize(("gamma", "contrast"), [(0.5, 1.0), (1.0, 1.0), (1.5, 1.0), (0.8, 1.3), (1.2, 0.7)])
-def test_a_share_of_the_pairs_is_monochrome_on_both_sides(pairs, monkeypatch, gamma, contrast):
-    """The red channel of a print is a curve of its luma, the others are at most that, and in one proportion."""
-    monkeypatch.setattr(prints, "GAMMA", (gamma, gamma))
-    monkeypatch.setattr(prints, "CONTRAST", (contrast, contrast))
-    plain, half = (batches(pairs, keep, 8, 4, 25, 0, share) for share in (0.0, 0.5))
-    turned = 0
-    for before, after in zip(plain, half, strict=True):
-        for k in range(4):
-            same = [torch.equal(before[side][k], after[side][k]) for side in ("input", "target")]
-            assert all(same) or not any(same)
-            turned += not any(same)
-            for side in () if same[0] else ("input", "target"):
-                colours, print_ = (to_uint8(batch[side][k]).astype(float) for batch in (before, after))
-                luma = colours @ (0.299, 0.587, 0.114)
-                curve = (127.5 + contrast * (255 * (luma / 255) ** gamma - 127.5)).clip(0, 255)
-                assert np.abs(print_[..., 0] - curve).max() < 0.6
-                assert (np.diff(print_) <= 0).all()
-            if not same[0]:
-                bright = [after[side][k][:, after[side][k, 0] > 0.5] for side in ("input", "target")]
-                tones = [side.mean(1) / side[0].mean() for side in bright if side.numel()]
-                assert torch.allclose(tones[0], tones[-1], atol=0.02)
-    assert 35 <= turned <= 65
-    with pytest.raises(ValueError, match=r"monochrome: expected a share between 0 and 1, got 1\.5"):
-        batches(pairs, keep, 8, 4, 25, 0, 1.5)
-
-
-def test_damage_that_no_longer_shows_on_a_print_is_none():
-    rng = np.random.default_rng(0)
-    pictures = Pictures(["a.png"], [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)])
-    made = batches(PairedPictures(pictures, None), scratched, 64, 8, 1, 0, 1.0)[0]
-    changed = (made["input"] != made["target"]).any(1, keepdim=True)
-    assert changed.any() and torch.equal(changed, damage_mask(made["input"], made["target"]))
 
 
 def test_fixed_pairs_are_the_central_pixels(pairs):

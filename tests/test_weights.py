@@ -101,7 +101,7 @@ def test_the_perceptual_loss_rises_with_blur_and_trains(tensors):
         blurred.append(F.avg_pool2d(blurred[-1], 3, 1, 1))
     values = [losses.perceptual(network, other, picture).item() for other in blurred]
     assert values[0] == 0 and values == sorted(values) and values[1] > 0.01
-    method = Pix2Pix(2, features=4, depth=2, perceptual_weight=1.0, adversarial_weight=0.0)
+    method = Pix2Pix(2, "unet", features=4, depth=2, perceptual_weight=1.0, adversarial_weight=0.0)
     before = [p.clone() for p in method.networks["generator"].parameters()]
     assert method.to(torch.device("cpu")).train().step({"input": blurred[1], "target": picture})["perceptual"] > 0
     assert any(not torch.equal(a, b) for a, b in zip(before, method.networks["generator"].parameters(), strict=True))

@@ -53,8 +53,8 @@ def scratch(
         kinds: any of KINDS. None of them leaves the overlays alone.
         overlays: covers (h, w) in [0, 1] or uint8, laid on at a random place and angle, as often as all
             kinds together.
-        overlay_scale: picture pixels per overlay pixel, above 0; fewer where an overlay would cover more than the upper
-            end of `coverage` alone.
+        overlay_scale: picture pixels per overlay pixel, above 0; fewer where the whole damage of an overlay, inside the
+            picture or not, would be more than the upper end of `coverage`.
         share: of the pictures that are damaged at all; the others come back as they are, with an empty mask.
 
     Returns:
@@ -197,7 +197,10 @@ def _lay(overlay: Tensor, shape: Sequence[int], scale: Range, most: float, gener
         return np.zeros(0, dtype=int), np.zeros(0, dtype=np.float32)
     spot = spots[_index(len(spots), generator)]
     turn, size = _uniform(0, 2 * math.pi, generator), _uniform(*scale, generator)
-    size = min(size, math.sqrt(max(1, most * math.prod(shape)) / max(1, int((cover > SHOWN).sum()))))
+    if most:
+        size = min(size, math.sqrt(most * math.prod(shape) / max(1, int((cover > SHOWN).sum()))))
+    if (fold := min(int(1 / size), *cover.shape)) > 1:  # the sampling below would miss what is thin
+        cover, spot, size = F.avg_pool2d(cover[None], fold)[0], spot // fold, size * fold
     down, across = ((torch.arange(side) - _uniform(0, side, generator)) / size for side in shape)
     rows = spot[0] + down[:, None] * math.cos(turn) - across * math.sin(turn)
     columns = spot[1] + down[:, None] * math.sin(turn) + across * math.cos(turn)
