@@ -188,10 +188,11 @@ def batches(
     seed: int,
     monochrome: float = 0.0,
     zoom_out: float = 1.0,
+    context: int = 0,
 ) -> Dataset:
     """Training batches of pairs, or of clean pictures that `degrade` damages, a share of them monochrome."""
     if pairs.damaged is None:
-        drawn = CropBatches(pairs.clean, degrade, crop, batch_size, steps, seed, zoom_out)
+        drawn = CropBatches(pairs.clean, degrade, crop, batch_size, steps, seed, zoom_out, context)
     else:
         drawn = PairedBatches(pairs, crop, batch_size, steps, seed, zoom_out)
     return PrintBatches(drawn, monochrome, pairs.damaged is None) if monochrome else drawn

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from skimage.morphology import skeletonize
 
-from restoration_lib.degradations import damage, damage_mask, scratch, scratched
+from restoration_lib.degradations import damage_mask, scratch, scratched
 from restoration_lib.degradations.damage import KINDS, VISIBLE
 
 GREY = torch.full((3, 200, 240), 0.4)
@@ -135,18 +135,6 @@ def test_thin_lines_of_a_large_overlay_stay_whole():
     for seed in range(40):
         changes.append(scratched(torch.zeros(3, 300, 300), draws(seed), **options)[0].sum())
     assert np.median(changes) == pytest.approx(100 * 0.5, rel=0.1)
-
-
-def test_overlays_come_as_often_as_all_kinds_together(monkeypatch):
-    laid = []
-
-    def noted(*given):
-        laid.append(given)
-        return np.zeros(0, dtype=int), np.zeros(0, dtype=np.float32)
-
-    monkeypatch.setattr(damage, "_lay", noted)
-    scratch(GREY, draws(), (1, 1), number=(400, 400), overlays=[torch.ones(3, 3)])
-    assert 160 < len(laid) < 240
 
 
 def test_overlays_of_8_bits_and_of_floats_are_one_and_an_empty_one_does_nothing():

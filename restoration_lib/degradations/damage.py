@@ -51,8 +51,7 @@ def scratch(
         number: least and largest number of pieces, whatever they cover; the largest grows with the area of pictures
             of more than 512 x 512 px.
         kinds: any of KINDS. None of them leaves the overlays alone.
-        overlays: covers (h, w) in [0, 1] or uint8, laid on at a random place and angle, as often as all
-            kinds together.
+        overlays: covers (h, w) in [0, 1] or uint8, laid on at a random place and angle, as one more kind.
         overlay_scale: picture pixels per overlay pixel, above 0; fewer where the whole damage of an overlay, inside the
             picture or not, would be more than the upper end of `coverage`.
         share: of the pictures that are damaged at all; the others come back as they are, with an empty mask.
@@ -81,7 +80,7 @@ def scratch(
         return pictures.clone(), torch.zeros_like(pictures[:1], dtype=torch.bool)
     damaged = pictures.detach().cpu().flatten(1).numpy().astype(np.float32)  # NumPy: faster on pieces as small as these
     covered = np.zeros(damaged.shape[1], dtype=bool)
-    choices = [*kinds, *[OVERLAY] * max(1, len(kinds))] if len(overlays) else kinds
+    choices = [*kinds, OVERLAY] if len(overlays) else kinds
     wanted, pieces, count = _uniform(*coverage, generator) * covered.size, 0, 0
     most = number[1] * max(1, covered.size / REFERENCE**2)
     while pieces < number[0] or (pieces < most and count < wanted):
