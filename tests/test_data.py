@@ -292,6 +292,29 @@ def cut_from(batch):
     return 12 * (ramp[10] - ramp[1]) / 9
 
 
+def test_crops_are_cut_out_of_larger_pieces_after_those_are_degraded():
+    """A degradation that writes the row within the piece tells where in it a crop lies, and what lies beside it."""
+
+    def rows(pictures, generator):
+        height = pictures.shape[-2]
+        return torch.arange(height).div(255).view(-1, 1).expand_as(pictures).clone()
+
+    dataset = CropBatches(mapped(4, 30, 30), rows, 6, batch_size=2, steps=60, seed=0, context=16)
+    tops = []
+    for batch in dataset:
+        assert batch["input"].shape == batch["target"].shape == (2, 3, 6, 6)
+        in_piece, in_picture = levels(batch["input"])[..., 0], levels(batch["target"])[..., 0]
+        assert (np.diff(in_piece, axis=1) == 1).all()
+        piece = in_picture - in_piece
+        assert (piece == piece[:, :1, :1]).all() and 0 <= piece.min() <= piece.max() <= 14
+        tops += in_piece[:, 0, 0].tolist()
+    assert min(tops) == 0 and max(tops) == 10
+    with pytest.raises(ValueError, match="context: expected 0, or 6 px, the crop, or more, got 5"):
+        CropBatches(mapped(4), rows, 6, batch_size=2, steps=60, seed=0, context=5)
+    with pytest.raises(ImageError, match="smaller than the 31 px needed"):
+        CropBatches(mapped(4, 30, 30), rows, 6, batch_size=2, steps=60, seed=0, context=31)
+
+
 def test_the_number_of_steps_changes_no_batch():
     assert same(batches(mapped(5), steps=10)[7], batches(mapped(5), steps=1000)[7])
 
