@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -135,33 +134,16 @@ class CropBatches(Dataset):
     Args:
         degrade: called as degrade(pictures, generator=generator).
         steps: number of batches.
-        zoom_out: crops are cut up to this many times larger, as far as the picture allows, and reduced to their size
-            (bicubic, antialiased), which makes them sharper than the picture.
-        context: side in pixels of what is degraded; the crop is then cut out of that. 0 degrades the crop alone.
 
     Raises:
         ImageError: a picture is smaller than the crop.
-        ValueError: a number below 1.
     """
 
-    def __init__(
-        self,
-        pictures: Pictures,
-        degrade: Degrade,
-        crop: int,
-        batch_size: int,
-        steps: int,
-        seed: int | str,
-        zoom_out: float = 1.0,
-        context: int = 0,
-    ):
-        for name, value in {"crop": crop, "batch_size": batch_size, "zoom_out": zoom_out}.items():
+    def __init__(self, pictures: Pictures, degrade: Degrade, crop: int, batch_size: int, steps: int, seed: int | str):
+        for name, value in {"crop": crop, "batch_size": batch_size}.items():
             if value < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {value}")
-        if context and context < crop:
-            raise ValueError(f"context: expected 0, or {crop} px, the crop, or more, got {context}")
-        self.side = context or crop
-        self.pictures, self.degrade, self.crop, self.zoom_out = pictures.require(self.side), degrade, crop, zoom_out
+        self.pictures, self.degrade, self.crop = pictures.require(crop), degrade, crop
         self.batch_size, self.steps, self.seed = batch_size, steps, seed
 
     def __len__(self) -> int:
@@ -171,9 +153,8 @@ class CropBatches(Dataset):
         if not 0 <= step < self.steps:
             raise IndexError(f"step {step} of a training of {self.steps} steps")
         generator = generator_for("batch", self.seed, step)
-        target = torch.stack([self._piece(index, generator) for index in self.indices(step)])
-        batch = {"input": self.degrade(target, generator=generator), "target": target}
-        return self._crops(batch, generator) if self.side > self.crop else batch
+        target = torch.stack([self._crop(index, generator) for index in self.indices(step)])
+        return {"input": self.degrade(target, generator=generator), "target": target}
 
     def indices(self, step: int) -> list[int]:
         """Which pictures batch `step` holds."""
@@ -183,27 +164,11 @@ class CropBatches(Dataset):
     def _order(self, epoch: int) -> list[int]:
         return torch.randperm(len(self.pictures), generator=generator_for("epoch", self.seed, epoch)).tolist()
 
-    def _piece(self, index: int, generator: torch.Generator) -> Tensor:
+    def _crop(self, index: int, generator: torch.Generator) -> Tensor:
         sides = self.pictures.arrays[index].shape[:2]
-        cut = self.side
-        if self.zoom_out > 1:
-            largest = min(self.zoom_out * cut, *sides)
-            cut += int((largest - cut) * torch.rand((), generator=generator))
-        y, x = (int(torch.randint(side - cut + 1, (), generator=generator)) for side in sides)
-        piece = self._cut(index, slice(y, y + cut), slice(x, x + cut))
-        if cut > self.side:
-            piece = F.interpolate(piece[None], (self.side, self.side), mode="bicubic", antialias=True)[0]
-            piece = piece.clamp(0, 1).mul(255).round().div(255)
-        return piece.flip(2) if torch.rand((), generator=generator) < 0.5 else piece
-
-    def _crops(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        places = torch.randint(self.side - self.crop + 1, (self.batch_size, 2), generator=generator).tolist()
-        return {
-            name: torch.stack(
-                [p[:, y : y + self.crop, x : x + self.crop] for p, (y, x) in zip(pieces, places, strict=True)]
-            )
-            for name, pieces in batch.items()
-        }
+        y, x = (int(torch.randint(side - self.crop + 1, (), generator=generator)) for side in sides)
+        crop = self._cut(index, slice(y, y + self.crop), slice(x, x + self.crop))
+        return crop.flip(2) if torch.rand((), generator=generator) < 0.5 else crop
 
     def _cut(self, index: int, rows: slice, columns: slice) -> Tensor:
         return to_tensor(self.pictures.arrays[index][rows, columns])

@@ -165,10 +165,8 @@ def _load_both(files: Files, size: int) -> PairedPictures:
 class PairedBatches(CropBatches):
     """Item `step`: a training batch {"input", "target"}, cut and mirrored alike, a pure function of (seed, step)."""
 
-    def __init__(
-        self, pairs: PairedPictures, crop: int, batch_size: int, steps: int, seed: int | str, zoom_out: float = 1.0
-    ):
-        super().__init__(pairs.clean, keep, crop, batch_size, steps, seed, zoom_out)
+    def __init__(self, pairs: PairedPictures, crop: int, batch_size: int, steps: int, seed: int | str):
+        super().__init__(pairs.clean, keep, crop, batch_size, steps, seed)
         self.damaged = pairs.damaged
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
@@ -180,21 +178,13 @@ class PairedBatches(CropBatches):
 
 
 def batches(
-    pairs: PairedPictures,
-    degrade: Degrade,
-    crop: int,
-    batch_size: int,
-    steps: int,
-    seed: int,
-    monochrome: float = 0.0,
-    zoom_out: float = 1.0,
-    context: int = 0,
+    pairs: PairedPictures, degrade: Degrade, crop: int, batch_size: int, steps: int, seed: int, monochrome: float = 0.0
 ) -> Dataset:
     """Training batches of pairs, or of clean pictures that `degrade` damages, a share of them monochrome."""
     if pairs.damaged is None:
-        drawn = CropBatches(pairs.clean, degrade, crop, batch_size, steps, seed, zoom_out, context)
+        drawn = CropBatches(pairs.clean, degrade, crop, batch_size, steps, seed)
     else:
-        drawn = PairedBatches(pairs, crop, batch_size, steps, seed, zoom_out)
+        drawn = PairedBatches(pairs, crop, batch_size, steps, seed)
     return PrintBatches(drawn, monochrome, pairs.damaged is None) if monochrome else drawn
 
 

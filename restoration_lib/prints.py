@@ -10,18 +10,16 @@ from restoration_lib.degradations.damage import damage_mask
 
 SEPIA = (1.0, 0.92, 0.75)  # of the luma, in the brownest print
 GAMMA = 0.45, 1.5  # of the luma, in the lightest and in the darkest print
-CONTRAST = 0.7, 2.0  # around mid-grey, in the softest and in the hardest print
 
 
 class PrintBatches(Dataset):
-    """The batches of another set, a share of their pairs as prints: grey to sepia, darker or lighter, soft or hard.
+    """The batches of another set, a share of their pairs as prints: grey to sepia, darker or lighter, both sides alike.
 
-    Both sides alike. A network that saw few such pictures may take what is grey and bright for damage.
+    A network that saw few such pictures may take what is grey and bright for damage.
 
     Args:
         share: of the pairs, in [0, 1].
-        drawn: whether the inputs' damage was drawn on the targets; what no longer shows in a print is then none. Of
-            pairs that were compressed apart, contrast would turn the differences to damage: they get none.
+        drawn: whether the inputs' damage was drawn on the targets; what no longer shows in a print is then none.
 
     Raises:
         ValueError: a share out of its range; the message calls it "monochrome".
@@ -37,11 +35,11 @@ class PrintBatches(Dataset):
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         batch, generator = self.batches[step], generator_for("monochrome", self.batches.seed, step)
-        chosen, brown, dark, hard = torch.rand(4, self.batches.batch_size, 1, 1, 1, generator=generator)
+        chosen, brown, dark = torch.rand(3, self.batches.batch_size, 1, 1, 1, generator=generator)
         tone = torch.lerp(torch.ones(3, 1, 1), torch.tensor(SEPIA).view(3, 1, 1), brown)
-        gamma, contrast = _between(GAMMA, dark), _between(CONTRAST if self.drawn else (1.0, 1.0), hard)
+        gamma = GAMMA[0] * (GAMMA[1] / GAMMA[0]) ** dark
         made, target = (
-            torch.where(chosen < self.share, _printed(batch[side], gamma, contrast, tone), batch[side])
+            torch.where(chosen < self.share, _printed(batch[side], gamma, tone), batch[side])
             for side in ("input", "target")
         )
         if self.drawn:
@@ -49,12 +47,6 @@ class PrintBatches(Dataset):
         return {"input": made, "target": target}
 
 
-def _between(ends: tuple[float, float], draws: Tensor) -> Tensor:
-    """Uniform in the logarithm."""
-    return ends[0] * (ends[1] / ends[0]) ** draws
-
-
-def _printed(pictures: Tensor, gamma: Tensor, contrast: Tensor, tone: Tensor) -> Tensor:
+def _printed(pictures: Tensor, gamma: Tensor, tone: Tensor) -> Tensor:
     """Rounded to 8 bits, as in any file."""
-    grey = ((luma(pictures) ** gamma - 0.5) * contrast + 0.5).clamp(0, 1)
-    return (grey * tone * 255).round() / 255
+    return (luma(pictures) ** gamma * tone * 255).round() / 255

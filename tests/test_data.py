@@ -273,48 +273,6 @@ def test_the_seed_draws_order_crops_and_damage():
     assert not torch.equal(*whole)
 
 
-def test_crops_are_cut_up_to_three_times_larger_and_reduced():
-    """Of a ramp: the slope of a crop of 12 px tells how large it was cut, 12 to 36 px, if the picture has as many."""
-    ramp = np.broadcast_to(np.arange(200, dtype=np.uint8)[:, None, None], (200, 40, 3)).copy()
-    large, small = ([cut_from(batch) for batch in zoomed(part)] for part in (ramp, ramp[:18]))
-    assert 11 <= np.min(large) < 15 and 33 < np.max(large) <= 37 and np.mean(large) == pytest.approx(24, abs=3)
-    assert 16 < np.max(small) <= 19
-    with pytest.raises(ValueError, match=r"zoom_out: expected 1 or more, got 0\.5"):
-        CropBatches(Pictures(["ramp"], [ramp]), unchanged, 6, 3, 20, 0, zoom_out=0.5)
-
-
-def zoomed(picture):
-    return CropBatches(Pictures(["ramp"], [picture]), unchanged, 12, batch_size=1, steps=80, seed=0, zoom_out=3.0)
-
-
-def cut_from(batch):
-    ramp = levels(batch["target"])[0, :, 5, 0].astype(float)
-    return 12 * (ramp[10] - ramp[1]) / 9
-
-
-def test_crops_are_cut_out_of_larger_pieces_after_those_are_degraded():
-    """A degradation that writes the row within the piece tells where in it a crop lies, and what lies beside it."""
-
-    def rows(pictures, generator):
-        height = pictures.shape[-2]
-        return torch.arange(height).div(255).view(-1, 1).expand_as(pictures).clone()
-
-    dataset = CropBatches(mapped(4, 30, 30), rows, 6, batch_size=2, steps=60, seed=0, context=16)
-    tops = []
-    for batch in dataset:
-        assert batch["input"].shape == batch["target"].shape == (2, 3, 6, 6)
-        in_piece, in_picture = levels(batch["input"])[..., 0], levels(batch["target"])[..., 0]
-        assert (np.diff(in_piece, axis=1) == 1).all()
-        piece = in_picture - in_piece
-        assert (piece == piece[:, :1, :1]).all() and 0 <= piece.min() <= piece.max() <= 14
-        tops += in_piece[:, 0, 0].tolist()
-    assert min(tops) == 0 and max(tops) == 10
-    with pytest.raises(ValueError, match="context: expected 0, or 6 px, the crop, or more, got 5"):
-        CropBatches(mapped(4), rows, 6, batch_size=2, steps=60, seed=0, context=5)
-    with pytest.raises(ImageError, match="smaller than the 31 px needed"):
-        CropBatches(mapped(4, 30, 30), rows, 6, batch_size=2, steps=60, seed=0, context=31)
-
-
 def test_the_number_of_steps_changes_no_batch():
     assert same(batches(mapped(5), steps=10)[7], batches(mapped(5), steps=1000)[7])
 

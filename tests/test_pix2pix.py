@@ -52,7 +52,7 @@ def test_a_picture_of_any_size_comes_back_at_its_size(network, shape):
 
 @pytest.mark.parametrize(("side", "depth"), [(256, 8), (255, 7), (128, 7), (96, 6), (64, 6), (512, 8)])
 def test_the_depth_of_a_unet_follows_the_size_down_to_one_pixel(side, depth):
-    assert depth_for("unet", side) == depth and depth_for("refined", side) == 4
+    assert depth_for("unet", side) == depth and depth_for("refined", side) == 3
     if side < 512:
         assert side // 2**depth == 1
 

@@ -19,12 +19,11 @@ def pictures():
     return Pictures([f"{k}.png" for k in range(5)], arrays)
 
 
-@pytest.mark.parametrize(("gamma", "contrast"), [(0.5, 1.0), (1.0, 1.0), (1.5, 1.0), (0.8, 1.3), (1.2, 0.7)])
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 1.5])
 @pytest.mark.parametrize("given", [False, True])
-def test_a_share_of_the_pairs_is_monochrome_on_both_sides(pictures, monkeypatch, gamma, contrast, given):
+def test_a_share_of_the_pairs_is_monochrome_on_both_sides(pictures, monkeypatch, gamma, given):
     """The red channel of a print is a curve of its luma, the others are at most that, and in one proportion."""
     monkeypatch.setattr(prints, "GAMMA", (gamma, gamma))
-    monkeypatch.setattr(prints, "CONTRAST", (contrast, contrast))
     pairs = PairedPictures(pictures, Pictures(pictures.names, [255 - a for a in pictures.arrays]) if given else None)
     plain, half = (batches(pairs, keep, 8, 4, 25, 0, share) for share in (0.0, 0.5))
     turned = 0
@@ -37,8 +36,7 @@ def test_a_share_of_the_pairs_is_monochrome_on_both_sides(pictures, monkeypatch,
             for side in () if same[0] else ("input", "target"):
                 colours, print_ = (to_uint8(batch[side][k]).astype(float) for batch in (before, after))
                 luma = colours @ (0.299, 0.587, 0.114)
-                curve = 127.5 + (1 if given else contrast) * (255 * (luma / 255) ** gamma - 127.5)
-                assert np.abs(print_[..., 0] - curve.clip(0, 255)).max() < 0.6
+                assert np.abs(print_[..., 0] - 255 * (luma / 255) ** gamma).max() < 0.6
                 assert (np.diff(print_) <= 0).all()
                 tones.append(print_.sum((0, 1)) / print_[..., 0].sum())
             if tones:

@@ -159,7 +159,7 @@ class Pix2Pix(Method):
 def depth_for(generator: str, side: int) -> int:
     """How often a generator should halve crops of `side` px.
 
-    A U-Net down to a single pixel, but 8 times at most, as in the paper; the refined one four times, for what it
-    looks at is local.
+    A U-Net down to a single pixel, but 8 times at most, as in the paper; the refined one three times, for what it
+    looks at is a few pixels wide.
     """
-    return min(8, side.bit_length() - 1) if generator == "unet" else 4
+    return min(8, side.bit_length() - 1) if generator == "unet" else 3
