@@ -91,7 +91,7 @@ class RefinedGenerator(nn.Module):
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         damage = self.finder(2 * pictures - 1).float()
         found = damage > 0
-        filled = fill(pictures, F.max_pool2d(found.float(), 3, 1, 1))  # and its soft rim
+        filled = fill(pictures, found.float())
         seen = torch.cat([2 * filled - 1, 2 * pictures - 1, damage.detach().sigmoid()], 1)
         correction, keep = self.painter(seen).float().split([3, 1], 1)
         painted = torch.lerp(filled, pictures, keep.sigmoid()) + correction
