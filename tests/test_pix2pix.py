@@ -109,6 +109,17 @@ def test_filling_nearly_solves_laplaces_equation():
     assert error.max() < 0.1 and error[:, mask[0, 0].bool().numpy()].mean() < 0.015
 
 
+def test_the_refined_one_fills_what_it_found_from_the_pixels_next_to_it():
+    """Damage of 6 x 6 px within a white rim of one pixel, on black: the filling is white."""
+    network = RefinedGenerator(4, 3)
+    hole, around = torch.full((1, 1, 24, 24), -9.0), torch.zeros(1, 3, 24, 24)
+    around[..., 8:16, 8:16], hole[..., 9:15, 9:15] = 1.0, 9.0
+    network.finder.forward = lambda _: hole
+    network.painter.forward = lambda _: torch.tensor([0.0, 0, 0, -99]).view(1, 4, 1, 1).expand(1, 4, 24, 24)
+    restored, _ = network(torch.where(hole > 0, 0.0, around))
+    assert torch.allclose(restored, around, atol=1e-3)
+
+
 def test_filling_nothing_and_everything():
     picture = torch.rand(1, 3, 9, 7)
     assert fill(picture, torch.zeros(1, 1, 9, 7)) is picture
