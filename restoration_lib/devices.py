@@ -5,6 +5,8 @@ import platform
 
 import torch
 
+from restoration_lib.checks import check_choice
+
 
 def pick_device(device: str = "auto") -> torch.device:
     """The device by name; "auto" takes the GPU where there is one.
@@ -29,8 +31,7 @@ def pick_precision(precision: str, device: torch.device) -> str:
     Raises:
         ValueError: another name.
     """
-    if precision not in ("auto", "fp32", "bf16"):
-        raise ValueError(f"precision: expected auto, fp32 or bf16, got {precision!r}")
+    check_choice("precision", precision, ("auto", "fp32", "bf16"))
     if precision != "auto":
         return precision
     if device.type == "cuda":

@@ -1,20 +1,21 @@
 """Reconstruction and adversarial losses.
 
-Reconstruction losses share one signature: `loss(prediction, target) -> scalar tensor`, both pictures (N, 3, H, W),
+Reconstruction losses share one signature: `loss(prediction, target) -> scalar tensor`, both images (N, 3, H, W),
 float, in [0, 1]. They compute in float32 at least, whatever autocast says. Adversarial losses take a
 discriminator's logits and the wanted answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, full range
+from restoration_lib.checks import check, check_names
+from restoration_lib.degradations.monochrome import luma
+
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli and Bovik 2003, section 3.2
 CONTENT_SCALE = 1 / 12.75**2  # of squared differences of VGG's maps, to the size of the MSE (Ledig et al. 2017, 3.2)
-VGG_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)  # Wang et al. 2018 (pix2pixHD), as in its code
 WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03  # Wang et al. 2004, section III
 
 
@@ -29,20 +30,20 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def ms_ssim(prediction: Tensor, target: Tensor) -> Tensor:
-    """1 - multi-scale SSIM of the grey pictures, in [0, 1] (Wang, Simoncelli and Bovik 2003).
+    """1 - multi-scale SSIM of the grey images, in [0, 1] (Wang, Simoncelli and Bovik 2003).
 
     Gaussian window of 11 pixels and sigma 1.5, valid positions only, five scales by 2x2 means. Five scales need
-    176 pixels; on smaller pictures as many scales as keep the window inside, their weights renormalised to 1.
+    176 pixels; on smaller images as many scales as keep the window inside, their weights renormalised to 1.
 
     Raises:
         ValueError: a side below 11 pixels, where not even one scale fits.
     """
     with torch.autocast(prediction.device.type, enabled=False):  # differences of squares do not survive bf16
-        return 1 - ms_ssim_index(grey(_wide(prediction)), grey(_wide(target))).mean()
+        return 1 - ms_ssim_index(luma(_wide(prediction)), luma(_wide(target))).mean()
 
 
 def ms_ssim_index(a: Tensor, b: Tensor) -> Tensor:
-    """Multi-scale SSIM (N,) of one-channel pictures (N, 1, H, W) in [0, 1]."""
+    """Multi-scale SSIM (N,) of one-channel images (N, 1, H, W) in [0, 1]."""
     weights = a.new_tensor(MS_SSIM_WEIGHTS[: scales(*a.shape[-2:])])
     weights = weights / weights.sum()
     terms = []
@@ -57,10 +58,10 @@ def ms_ssim_index(a: Tensor, b: Tensor) -> Tensor:
 
 
 def scales(height: int, width: int) -> int:
-    """How many of the five scales a picture of this size allows."""
+    """How many of the five scales an image of this size allows."""
     side = min(height, width)
     if side < WINDOW:
-        raise ValueError(f"MS-SSIM: pictures of {width} x {height} px are smaller than its window of {WINDOW} px")
+        raise ValueError(f"MS-SSIM: images of {width} x {height} px are smaller than its window of {WINDOW} px")
     return min(len(MS_SSIM_WEIGHTS), 1 + (side // WINDOW).bit_length() - 1)
 
 
@@ -81,15 +82,10 @@ def _ssim_maps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return luminance, (2 * covariance + c2) / (variance + c2)
 
 
-def grey(pictures: Tensor) -> Tensor:
-    """Luma (N, 1, H, W) of RGB pictures."""
-    return (pictures * pictures.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-
-
 def cosine(prediction: Tensor, target: Tensor, softening: float = 0.02) -> Tensor:
     """Mean of 1 - cosine of the angle between the RGB vectors of each pixel, in [0, 1].
 
-    `softening` is the length, in picture units, of a component that both vectors share: where both are dark, and
+    `softening` is the length, in image units, of a component that both vectors share: where both are dark, and
     the angle means nothing, the loss fades out, and its gradient has a bound everywhere.
     """
     dot = (prediction * target).sum(1) + softening**2
@@ -97,21 +93,11 @@ def cosine(prediction: Tensor, target: Tensor, softening: float = 0.02) -> Tenso
     return (1 - dot / lengths.sqrt()).mean()
 
 
-def perceptual(network: Callable[[Tensor], list[Tensor]], prediction: Tensor, target: Tensor) -> Tensor:
-    """Weighted mean absolute differences of a network's maps, the deeper the heavier (Wang et al. 2018, section 3.3).
-
-    Args:
-        network: pictures to five maps, such as `networks.vgg.VGG`.
-    """
-    pairs = zip(VGG_WEIGHTS, network(prediction), network(target), strict=True)
-    return sum(weight * l1(_wide(one), _wide(other)) for weight, one, other in pairs)
-
-
 def content(network: Callable[[Tensor], list[Tensor]], prediction: Tensor, target: Tensor) -> Tensor:
     """Mean squared difference of a network's deepest maps, times 1 / 12.75² (SRGAN, Ledig et al. 2017, section 2.2.1).
 
     Args:
-        network: pictures to a list of maps, such as `networks.vgg.VGG`.
+        network: images to a list of maps, such as `networks.vgg.VGG`.
     """
     return CONTENT_SCALE * mse(network(prediction)[-1], network(target)[-1])
 
@@ -140,14 +126,29 @@ def _like(logits: Tensor, target: Tensor | float) -> Tensor:
     return target.to(logits.dtype).expand_as(logits) if isinstance(target, Tensor) else torch.full_like(logits, target)
 
 
-RECONSTRUCTION: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1, "ms_ssim": ms_ssim, "cosine": cosine}
-ADVERSARIAL: dict[str, Callable[[Tensor, Tensor | float], Tensor]] = {"bce": bce, "least_squares": least_squares}
+RECONSTRUCTION: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": l1,
+    "mse": mse,
+    "ms_ssim": ms_ssim,
+    "cosine": cosine,
+}
+"""The losses that a method trained on pairs can be given by name."""
+
+
+def check_weights(weights: dict[str, float], known: Collection[str]) -> None:
+    """Raise ValueError if a weight has a name that is not known or is negative, or if none is above 0."""
+    check_names("losses", weights, known)
+    for name, weight in weights.items():
+        check(f"losses: {name}", weight, 0)
+    if not any(weights.values()):
+        raise ValueError(f"losses: give at least one of {', '.join(known)} a weight above 0")
 
 
 def weighted(weights: dict[str, float], prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Weighted reconstruction terms by name; a term of weight 0 is left out and costs nothing."""
-    return {name: w * RECONSTRUCTION[name](_wide(prediction), _wide(target)) for name, w in weights.items() if w}
+    """Those of RECONSTRUCTION that have a weight, times it; a term of weight 0 is left out and costs nothing."""
+    used = {name: weight for name, weight in weights.items() if weight and name in RECONSTRUCTION}
+    return {name: weight * RECONSTRUCTION[name](_wide(prediction), _wide(target)) for name, weight in used.items()}
 
 
-def _wide(pictures: Tensor) -> Tensor:
-    return pictures if pictures.dtype == torch.float64 else pictures.float()
+def _wide(images: Tensor) -> Tensor:
+    return images if images.dtype == torch.float64 else images.float()

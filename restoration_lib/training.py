@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from restoration_lib.devices import pick_device, pick_precision
+from restoration_lib.checks import check
+from restoration_lib.devices import describe, pick_device, pick_precision
 from restoration_lib.methods.base import Method
 
 LAST, BEST = "last.pt", "best.safetensors"
@@ -34,7 +35,7 @@ def fit(
     batches: Dataset,
     folder: str | Path,
     validate: Callable[[Method], dict[str, float]],
-    interval: int = 200,  # steps between validations, each followed by a checkpoint
+    validate_every: int = 200,  # steps between validations, each followed by a checkpoint
     log_every: int = 20,  # steps averaged into one row of the history
     device: str = "auto",  # "auto", "cpu" or "cuda"
     precision: str = "auto",  # "auto", "fp32" or "bf16"
@@ -47,20 +48,20 @@ def fit(
 
     Args:
         batches: item `step` is the batch of that step, a dictionary of tensors (N, C, H, W).
-        validate: figures by name; the first decides which checkpoint is the best (higher is better).
+        validate: metrics by name; the first decides which checkpoint is the best (higher is better).
 
     Returns:
         A row every `log_every` steps: `step`, the mean of each term; in validation rows also `validation_<name>`.
-        Its `attrs["seconds"]` is the time of the training, validations and stopped earlier parts included.
+        Its `attrs` are what the record of a run keeps: `steps`, `seconds` (validations and stopped earlier parts
+        included), `precision`, and `device`, in words.
 
     Raises:
         NonFiniteLoss: names the step and the term; the last good checkpoint stays.
         ValueError: `last.pt` belongs to another method, or to a training of another length.
     """
     folder, where, steps = Path(folder), pick_device(device), len(batches)
-    for name, value in {"steps": steps, "interval": interval, "log_every": log_every}.items():
-        if value < 1:
-            raise ValueError(f"{name}: expected 1 or more, got {value}")
+    for name, value in {"steps": steps, "validate_every": validate_every, "log_every": log_every}.items():
+        check(name, value, 1)
     folder.mkdir(parents=True, exist_ok=True)
     method.to(where).precision = pick_precision(precision, where)
     start, history, best, before = _resume(method, folder / LAST, steps, where)
@@ -76,15 +77,15 @@ def fit(
     for step, batch in enumerate(loader, start=start + 1):
         pending.append(method.step({name: _move(value, where) for name, value in batch.items()}))
         bar.update()
-        validating = step % interval == 0 or step == steps
+        validating = step % validate_every == 0 or step == steps
         if validating or step % log_every == 0:
             history.append({"step": step, **_mean(pending, step, folder)})
             pending.clear()
         if validating:
-            figures = {name: float(value) for name, value in validate(method).items()}
+            metrics = {name: float(value) for name, value in validate(method).items()}
             method.train()
-            history[-1] |= {f"validation_{name}": value for name, value in figures.items()}
-            score = next(iter(figures.values()))
+            history[-1] |= {f"validation_{name}": value for name, value in metrics.items()}
+            score = next(iter(metrics.values()))
             if score > best:
                 best = score
                 _save_networks(method, folder / BEST)
@@ -94,7 +95,8 @@ def fit(
             bar.write(_line(step, steps, history[-1], rate), file=sys.stdout)
     bar.close()
     table = pd.DataFrame(history)
-    table.attrs["seconds"] = round(seconds, 1)
+    table.attrs = {"steps": steps, "seconds": round(seconds, 1), "precision": method.precision}
+    table.attrs["device"] = describe(where)
     return table
 
 
@@ -185,5 +187,5 @@ def _someone_watches() -> bool:
 
 def _line(step: int, steps: int, row: dict[str, float], rate: float) -> str:
     losses = [f"{name} {row[name]:.4f}" for name in ("generator", "discriminator") if name in row]
-    figures = [f"{name.removeprefix('validation_')} {v:.3f}" for name, v in row.items() if "validation_" in name]
-    return f"step {step}/{steps}  {'  '.join(losses + figures)}  {rate:.1f} steps/s"
+    metrics = [f"{name.removeprefix('validation_')} {v:.3f}" for name, v in row.items() if "validation_" in name]
+    return f"step {step}/{steps}  {'  '.join(losses + metrics)}  {rate:.1f} steps/s"

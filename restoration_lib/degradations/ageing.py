@@ -1,8 +1,8 @@
 """Ageing: what time does to a photographic print. Every effect is seeded and has a strength.
 
-Each effect takes pictures (N, 3, H, W) or (3, H, W), float in [0, 1], and returns new ones in [0, 1]; `strength` runs
-from 0 (unchanged) to 1 (the worst that `age` is meant for). Lengths scale with the shorter side, so that a picture ages
-alike at every size. Every picture of a batch gets its own draws.
+Each effect takes images (N, 3, H, W) or (3, H, W), float in [0, 1], and returns new ones in [0, 1]; `strength` runs
+from 0 (unchanged) to 1 (the worst that `age` is meant for). Lengths scale with the shorter side, so that an image ages
+alike at every size. Every image of a batch gets its own draws.
 """
 
 import math
@@ -13,6 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restoration_lib.checks import check
+from restoration_lib.degradations.common import check_images, uniform
+from restoration_lib.degradations.monochrome import luma
+
 PAPER = (0.93, 0.87, 0.74)  # yellowed paper, the tone that bright areas turn to
 DYE_STAIN = (0.45, 0.26, 0.13)  # what is left in the shadows when the cyan dye has gone
 REFERENCE = 512  # px, shorter side at which a length of 1 below is one pixel
@@ -21,77 +25,69 @@ Effect = Callable[..., Tensor]
 
 
 def _effect(function: Callable[[Tensor, float, torch.Generator | None], Tensor]) -> Effect:
-    """Check the arguments, then apply the effect to each picture by itself."""
+    """Check the arguments, then apply the effect to each image by itself."""
 
     @wraps(function)
-    def apply(pictures: Tensor, strength: float = 0.5, generator: torch.Generator | None = None) -> Tensor:
-        check_strength(strength)
-        if pictures.ndim not in (3, 4) or pictures.shape[-3] != 3 or not pictures.is_floating_point():
-            found = f"{pictures.dtype} {tuple(pictures.shape)}"
-            raise ValueError(f"pictures: expected a float tensor (N, 3, H, W) or (3, H, W), got {found}")
+    def apply(images: Tensor, strength: float = 0.5, generator: torch.Generator | None = None) -> Tensor:
+        check("strength", strength, 0, 1)
+        check_images(images)
         if strength == 0:
-            return pictures.clone()
-        batch = pictures if pictures.ndim == 4 else pictures[None]
-        aged = torch.stack([function(picture, strength, generator) for picture in batch]).clamp(0, 1)
-        return aged.view_as(pictures)
+            return images.clone()
+        batch = images if images.ndim == 4 else images[None]
+        aged = torch.stack([function(image, strength, generator) for image in batch]).clamp(0, 1)
+        return aged.view_as(images)
 
     return apply
 
 
-def check_strength(strength: float) -> None:
-    """Raise ValueError if an effect does not take this strength."""
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength: expected a number between 0 and 1, got {strength}")
-
-
 @_effect
-def fade(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+def fade(image: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Low contrast: blacks rise (by up to 0.3), whites sink (by up to 0.2), mid-tones move either way."""
-    black = 0.3 * strength * _uniform(0.5, 1, generator)
-    white = 1 - 0.2 * strength * _uniform(0.3, 1, generator)
-    gamma = math.exp(0.35 * strength * _uniform(-1, 1, generator))
-    return black + (white - black) * picture.clamp(0, 1) ** gamma
+    black = 0.3 * strength * uniform(0.5, 1, generator)
+    white = 1 - 0.2 * strength * uniform(0.3, 1, generator)
+    gamma = math.exp(0.35 * strength * uniform(-1, 1, generator))
+    return black + (white - black) * image.clamp(0, 1) ** gamma
 
 
 @_effect
-def cast(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+def cast(image: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Faded dyes and yellowed paper: colours weaken, whites turn to the paper's tone, shadows to the last dye's."""
-    grey = luma(picture)
-    weak = picture + strength * _uniform(0.5, 1, generator) * (grey - picture)
-    wobble = 1 + 0.1 * (2 * torch.rand(3, 1, 1, generator=generator) - 1).to(picture)  # no two prints turn alike
-    paper, stain = (picture.new_tensor(tone).view(3, 1, 1) for tone in (PAPER, DYE_STAIN))
+    grey = luma(image)
+    weak = image + strength * uniform(0.5, 1, generator) * (grey - image)
+    wobble = 1 + 0.1 * (2 * torch.rand(3, 1, 1, generator=generator) - 1).to(image)  # no two prints turn alike
+    paper, stain = (image.new_tensor(tone).view(3, 1, 1) for tone in (PAPER, DYE_STAIN))
     toned = 0.6 * stain * (1 - grey) * wobble + weak * (paper / max(PAPER)) ** wobble
-    return weak + strength * _uniform(0.4, 1, generator) * (toned - weak)
+    return weak + strength * uniform(0.4, 1, generator) * (toned - weak)
 
 
 @_effect
-def blur(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+def blur(image: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Soft lens and soft print: Gaussian, sigma up to 1.8 px at 512 px."""
-    return _gaussian(picture, 1.8 * strength * _uniform(0.4, 1, generator) * _scale(picture))
+    return _gaussian(image, 1.8 * strength * uniform(0.4, 1, generator) * _scale(image))
 
 
 @_effect
-def grain(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+def grain(image: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Film grain: grey noise of up to 0.04 RMS, clumped over about a pixel, strongest in the mid-tones."""
-    noise = torch.randn(1, *picture.shape[-2:], generator=generator).to(picture)
-    noise = _gaussian(noise, 0.8 * _uniform(0.5, 1.2, generator) * max(1.0, _scale(picture)))
+    noise = torch.randn(1, *image.shape[-2:], generator=generator).to(image)
+    noise = _gaussian(noise, 0.8 * uniform(0.5, 1.2, generator) * max(1.0, _scale(image)))
     noise = noise / noise.std(correction=0).clamp(min=1e-6)
-    midtones = 0.4 + 2.4 * luma(picture) * (1 - luma(picture))
-    return picture + 0.04 * strength * _uniform(0.4, 1, generator) * midtones * noise
+    midtones = 0.4 + 2.4 * luma(image) * (1 - luma(image))
+    return image + 0.04 * strength * uniform(0.4, 1, generator) * midtones * noise
 
 
 @_effect
-def dust(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+def dust(image: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Up to 100 specks on 512 x 512 px, 1 to 4 px wide, round or long; two thirds bright, the others dark."""
-    height, width = picture.shape[-2:]
-    count = round(100 * strength * _uniform(0.3, 1, generator) * max(height, width) / min(height, width))
-    draws = torch.rand(7, count, 1, 1, generator=generator).to(picture)
+    height, width = image.shape[-2:]
+    count = round(100 * strength * uniform(0.3, 1, generator) * max(height, width) / min(height, width))
+    draws = torch.rand(7, count, 1, 1, generator=generator).to(image)
     y, x = draws[0] * height, draws[1] * width
-    size = (0.6 + 1.4 * draws[2]) * _scale(picture)
+    size = (0.6 + 1.4 * draws[2]) * _scale(image)
     radius = size.clamp(min=0.6)  # what is smaller than a pixel shows as a paler one
     stretch, turn, opacity = 1 + 1.5 * draws[3], math.pi * draws[4], (0.4 + 0.6 * draws[5]) * (size / radius) ** 2
-    reach = math.ceil(2.5 * (max(0.6, 2 * _scale(picture)) + 0.5)) + 1
-    steps = torch.arange(-reach, reach + 1, device=picture.device)
+    reach = math.ceil(2.5 * (max(0.6, 2 * _scale(image)) + 0.5)) + 1
+    steps = torch.arange(-reach, reach + 1, device=image.device)
     rows, columns = y.long() + steps[:, None], x.long() + steps  # a small window around each speck
     down, across = rows - y, columns - x
     along = (down * turn.sin() + across * turn.cos()) / stretch
@@ -100,53 +96,53 @@ def dust(picture: Tensor, strength: float, generator: torch.Generator | None = N
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     bright = (draws[6] < 2 / 3).expand_as(cover)
     for tone, chosen in ((0.95, inside & bright), (0.08, inside & ~bright)):
-        layer = picture.new_zeros(height * width)
+        layer = image.new_zeros(height * width)
         layer.scatter_reduce_(0, (rows * width + columns)[chosen], cover[chosen], "amax")
-        picture = picture + layer.view(1, height, width) * (tone - picture)
-    return picture
+        image = image + layer.view(1, height, width) * (tone - image)
+    return image
 
 
 @_effect
-def scratches(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+def scratches(image: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Up to 8 thin bright scratches, slightly bent, 0.6 to 1.6 px wide at 512 px, that come and go along the way."""
-    for _ in range(round(8 * strength * _uniform(0.2, 1, generator))):
-        distance, along = _curve(picture, generator)
-        cover = _line(distance, _uniform(0.6, 1.6, generator) * _scale(picture))
-        gaps = (torch.sin(along * _uniform(10, 40, generator) + _uniform(0, 6.3, generator)) + 1.3).clamp(0, 1)
-        ends = (along > _uniform(-0.6, 0, generator)) & (along < _uniform(0.1, 0.8, generator))
-        picture = picture + cover * gaps * ends * _uniform(0.4, 0.9, generator) * (0.96 - picture)
-    return picture
+    for _ in range(round(8 * strength * uniform(0.2, 1, generator))):
+        distance, along = _curve(image, generator)
+        cover = _line(distance, uniform(0.6, 1.6, generator) * _scale(image))
+        gaps = (torch.sin(along * uniform(10, 40, generator) + uniform(0, 6.3, generator)) + 1.3).clamp(0, 1)
+        ends = (along > uniform(-0.6, 0, generator)) & (along < uniform(0.1, 0.8, generator))
+        image = image + cover * gaps * ends * uniform(0.4, 0.9, generator) * (0.96 - image)
+    return image
 
 
 @_effect
-def stains(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+def stains(image: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Up to 3 brown patches with ragged edges and a darker rim, as dried liquid leaves them."""
-    height, width = picture.shape[-2:]
-    for _ in range(round(3 * strength * _uniform(0.2, 1, generator))):
-        y, x = _uniform(0, height, generator), _uniform(0, width, generator)
-        radius = _uniform(0.06, 0.22, generator) * min(height, width)
-        ragged = torch.randn(1, 1, 6, 6, generator=generator).to(picture)
+    height, width = image.shape[-2:]
+    for _ in range(round(3 * strength * uniform(0.2, 1, generator))):
+        y, x = uniform(0, height, generator), uniform(0, width, generator)
+        radius = uniform(0.06, 0.22, generator) * min(height, width)
+        ragged = torch.randn(1, 1, 6, 6, generator=generator).to(image)
         ragged = F.interpolate(ragged, (height, width), mode="bicubic", align_corners=False)[0]
-        down, across = _offsets(picture, slice(0, height), slice(0, width), y, x)
+        down, across = _offsets(image, slice(0, height), slice(0, width), y, x)
         inside = 1 - (down**2 + across**2).sqrt() / radius + 0.25 * ragged  # 0 at the edge
         cover = 0.6 * (inside / 0.03).clamp(0, 1) + 0.4 * torch.exp(-(((inside - 0.06) / 0.05) ** 2))
-        tone = picture.new_tensor((0.8, 0.66, 0.44)).view(3, 1, 1)
-        picture = picture * (1 + strength * _uniform(0.4, 0.9, generator) * cover * (tone - 1))
-    return picture
+        tone = image.new_tensor((0.8, 0.66, 0.44)).view(3, 1, 1)
+        image = image * (1 + strength * uniform(0.4, 0.9, generator) * cover * (tone - 1))
+    return image
 
 
 @_effect
-def creases(picture: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
+def creases(image: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Up to 3 folds across the print: a broken white line, 1 to 3 px at 512 px, between a shadow and a light."""
-    for _ in range(round(3 * strength * _uniform(0.2, 1, generator))):
-        distance, along = _curve(picture, generator, bend=0.02)
-        width = _uniform(1, 3, generator) * _scale(picture)
+    for _ in range(round(3 * strength * uniform(0.2, 1, generator))):
+        distance, along = _curve(image, generator, bend=0.02)
+        width = uniform(1, 3, generator) * _scale(image)
         slope = torch.exp(-distance.abs() / (5 * width)) * distance.sign()
-        crack = (torch.sin(along * _uniform(15, 60, generator)) + _uniform(0.2, 1.4, generator)).clamp(0, 1)
-        cover = _line(distance, width) * crack * _uniform(0.5, 0.95, generator)
-        picture = picture + 0.12 * slope
-        picture = picture + cover * (0.95 - picture)
-    return picture
+        crack = (torch.sin(along * uniform(15, 60, generator)) + uniform(0.2, 1.4, generator)).clamp(0, 1)
+        cover = _line(distance, width) * crack * uniform(0.5, 0.95, generator)
+        image = image + 0.12 * slope
+        image = image + cover * (0.95 - image)
+    return image
 
 
 EFFECTS: dict[str, tuple[Effect, float, float]] = {
@@ -162,53 +158,44 @@ EFFECTS: dict[str, tuple[Effect, float, float]] = {
 """Effects in the order that `age` applies them, from the negative to the album; the range of each one's strength."""
 
 
-def age(pictures: Tensor, strength: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-    """All EFFECTS in turn; each picture draws the strength of each, uniformly from its range, times `strength`.
+def age(images: Tensor, strength: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    """All EFFECTS in turn; each image draws the strength of each, uniformly from its range, times `strength`.
 
     Args:
-        pictures: (N, 3, H, W) or (3, H, W), float in [0, 1].
-        strength: in [0, 1]; 0 returns the pictures unchanged.
+        images: (N, 3, H, W) or (3, H, W), float in [0, 1].
+        strength: in [0, 1]; 0 returns the images unchanged.
         generator: CPU generator of the draws; None takes torch's global one.
 
     Raises:
-        ValueError: a strength outside [0, 1], or a tensor that is not a colour picture.
+        ValueError: a strength outside [0, 1], or a tensor that is not a colour image.
     """
-    check_strength(strength)
-    if pictures.ndim == 4:
-        return torch.stack([age(picture, strength, generator) for picture in pictures])
+    check("strength", strength, 0, 1)
+    if images.ndim == 4:
+        return torch.stack([age(image, strength, generator) for image in images])
     for effect, low, high in EFFECTS.values():
-        pictures = effect(pictures, strength * _uniform(low, high, generator), generator)
-    return pictures
+        images = effect(images, strength * uniform(low, high, generator), generator)
+    return images
 
 
-def _uniform(low: float, high: float, generator: torch.Generator | None) -> float:
-    return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
+def _scale(image: Tensor) -> float:
+    return min(image.shape[-2:]) / REFERENCE
 
 
-def _scale(picture: Tensor) -> float:
-    return min(picture.shape[-2:]) / REFERENCE
-
-
-def luma(pictures: Tensor) -> Tensor:
-    """Grey pictures (…, 1, H, W) of RGB ones (…, 3, H, W), by the weights of BT.601."""
-    return (pictures * pictures.new_tensor((0.299, 0.587, 0.114)).view(3, 1, 1)).sum(-3, keepdim=True)
-
-
-def _gaussian(picture: Tensor, sigma: float) -> Tensor:
+def _gaussian(image: Tensor, sigma: float) -> Tensor:
     radius = math.ceil(3 * sigma)
-    if sigma < 0.1 or radius >= min(picture.shape[-2:]):
-        return picture
-    x = torch.arange(-radius, radius + 1, dtype=picture.dtype, device=picture.device)
+    if sigma < 0.1 or radius >= min(image.shape[-2:]):
+        return image
+    x = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
     kernel = torch.exp(-(x**2) / (2 * sigma**2))
     kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
-    padded = F.pad(picture[:, None], [radius] * 4, mode="reflect")
+    padded = F.pad(image[:, None], [radius] * 4, mode="reflect")
     return F.conv2d(F.conv2d(padded, kernel), kernel.transpose(2, 3))[:, 0]
 
 
-def _offsets(picture: Tensor, rows: slice, columns: slice, y: float, x: float) -> tuple[Tensor, Tensor]:
+def _offsets(image: Tensor, rows: slice, columns: slice, y: float, x: float) -> tuple[Tensor, Tensor]:
     """Distance down (h, 1) and across (1, w) from (y, x), of these rows and columns, in pixels."""
-    down = torch.arange(rows.start, rows.stop, dtype=picture.dtype, device=picture.device)[:, None] - y
-    across = torch.arange(columns.start, columns.stop, dtype=picture.dtype, device=picture.device)[None] - x
+    down = torch.arange(rows.start, rows.stop, dtype=image.dtype, device=image.device)[:, None] - y
+    across = torch.arange(columns.start, columns.stop, dtype=image.dtype, device=image.device)[None] - x
     return down, across
 
 
@@ -217,17 +204,17 @@ def _line(distance: Tensor, width: float) -> Tensor:
     return (max(width, 1) / 2 + 0.5 - distance.abs()).clamp(0, 1) * min(width, 1)
 
 
-def _curve(picture: Tensor, generator: torch.Generator | None, bend: float = 0.06) -> tuple[Tensor, Tensor]:
+def _curve(image: Tensor, generator: torch.Generator | None, bend: float = 0.06) -> tuple[Tensor, Tensor]:
     """A random, slightly bent line: signed distance to it in pixels, and place along it, (H, W) each.
 
     The place runs from about -1 to 1 over the longer side, 0 at the line's middle.
     """
-    height, width = picture.shape[-2:]
-    middle = _uniform(0, height, generator), _uniform(0, width, generator)
-    down, across = _offsets(picture, slice(0, height), slice(0, width), *middle)
-    turn = _uniform(0, math.pi, generator)
+    height, width = image.shape[-2:]
+    middle = uniform(0, height, generator), uniform(0, width, generator)
+    down, across = _offsets(image, slice(0, height), slice(0, width), *middle)
+    turn = uniform(0, math.pi, generator)
     length = max(height, width) / 2
     along = (down * math.sin(turn) + across * math.cos(turn)) / length
-    waves = _uniform(2, 6, generator), _uniform(0, 2 * math.pi, generator)
+    waves = uniform(2, 6, generator), uniform(0, 2 * math.pi, generator)
     distance = down * math.cos(turn) - across * math.sin(turn) - bend * length * torch.sin(along * waves[0] + waves[1])
     return distance, along

@@ -1,21 +1,25 @@
-"""What every method has: networks, optimisers and schedulers by name, and one state for the checkpoint."""
+"""What every method has: networks, optimisers and schedulers by name, the steps of a GAN, one state for the checkpoint."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
+from restoration_lib.checks import check
 from restoration_lib.devices import autocast
 
 Schedule = Callable[[int], float]  # step to factor of the learning rate
+AdversarialLoss = Callable[[Tensor, Tensor | float], Tensor]  # logits and the wanted answer to a scalar
 
 
 class Method:
-    """A way to restore pictures: subclasses fill the three dictionaries and write `step` and `restore`.
+    """A way to restore images: subclasses fill the dictionaries and write `step` and `restore`.
 
     Attributes:
         networks: modules by name.
+        frozen: modules by name that judge and never learn: they move with the method, and no checkpoint holds them.
         optimizers, schedulers: of the networks, by name; a scheduler steps once a training step.
         parts: whatever else a method must take up again after a stop, by name, each with a state_dict of its own.
         precision: "fp32" or "bf16", the autocast of the forward passes; `training.fit` sets it.
@@ -23,6 +27,7 @@ class Method:
 
     def __init__(self):
         self.networks: dict[str, nn.Module] = {}
+        self.frozen: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.schedulers: dict[str, torch.optim.lr_scheduler.LRScheduler] = {}
         self.parts: dict[str, object] = {}
@@ -32,11 +37,17 @@ class Method:
         self, name: str, network: nn.Module, learning_rate: float, betas: tuple[float, float], schedule: Schedule
     ) -> None:
         """Take a network in, with Adam and a learning rate times `schedule(step)`."""
+        check("learning_rate", learning_rate, 0)
         self.networks[name] = network
         self.optimizers[name] = torch.optim.Adam(network.parameters(), learning_rate, betas)
         self.schedulers[name] = torch.optim.lr_scheduler.LambdaLR(self.optimizers[name], schedule)
 
-    def update(self, losses: Iterable[Tensor], *names: str, clip: float = math.inf) -> Tensor:
+    def add_average(self, name: str, of: str, decay: float) -> None:
+        """Take in a running mean of a network's weights, which `update_average` moves."""
+        check("ema_decay", decay, 0, 1)
+        self.networks[name] = AveragedModel(self.networks[of], avg_fn=running_mean(decay))
+
+    def update(self, losses: Iterable[Tensor], *names: str, max_grad_norm: float = math.inf) -> Tensor:
         """One optimiser step of these networks on the sum of `losses`; returns the gradient's norm before clipping.
 
         An iterator may build each loss when it is asked for it: what the one before needed is free by then.
@@ -46,21 +57,68 @@ class Method:
             self.optimizers[name].zero_grad(set_to_none=True)
         for loss in losses:
             loss.backward()
-        norm = nn.utils.clip_grad_norm_(parameters, clip)
+        norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
         for name in names:
             self.optimizers[name].step()
         return norm
+
+    def judge(self, discriminator: str, *images: Tensor) -> Tensor:
+        """A discriminator's logits, for the loss of a generator: it does not learn from them."""
+        network = self.networks[discriminator].requires_grad_(False)
+        with self.autocast(images[0].device):
+            logits = network(*images)
+        network.requires_grad_(True)
+        return logits
+
+    def update_discriminator(
+        self,
+        name: str,
+        answers: Mapping[str, tuple[Tensor, Tensor | float]],
+        loss: AdversarialLoss,
+        *,
+        weight: float = 0.5,
+        max_grad_norm: float = math.inf,
+    ) -> dict[str, Tensor]:
+        """One optimiser step of a discriminator.
+
+        Args:
+            answers: its logits of each kind of images and the wanted answer, "real" first; the other kinds, all of them
+                fake, weigh as much as the real one together.
+            weight: of both sides; a half slows the discriminator down beside the generator (Isola et al. 2017, 3.3).
+
+        Returns:
+            Its loss, the term of each kind, and the gradient's norm, under names that begin with `name`.
+        """
+        terms = {f"{name}_{kind}": weight * loss(logits, target) for kind, (logits, target) in answers.items()}
+        real, *fake = terms.values()
+        total = real + sum(fake) / len(fake)
+        norm = self.update([total], name, max_grad_norm=max_grad_norm)
+        return {name: total, **terms, f"{name}_gradient": norm}
+
+    def step_schedulers(self) -> None:
+        for scheduler in self.schedulers.values():
+            scheduler.step()
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Train on one batch; every loss term and gradient norm by name, as detached scalar tensors."""
         raise TypeError(f"{type(self).__name__} has no training step")
 
-    def restore(self, pictures: Tensor) -> Tensor:
-        """Restored pictures (N, 3, H, W) float in [0, 1], without gradients, networks in evaluation mode."""
-        raise TypeError(f"{type(self).__name__} does not restore pictures")
+    def restore(self, images: Tensor) -> Tensor:
+        """Restored images (N, 3, H, W) float in [0, 1], on the images' device."""
+        raise TypeError(f"{type(self).__name__} does not restore images")
+
+    @torch.no_grad()
+    def apply(self, network: nn.Module, images: Tensor) -> Tensor | tuple[Tensor | None, ...]:
+        """What a network in evaluation mode makes of images, computed where it is, given back where they are."""
+        device = next(network.parameters()).device
+        with self.autocast(device):
+            made = network.eval()(images.to(device, memory_format=torch.channels_last))
+        if isinstance(made, tuple):
+            return tuple(part if part is None else part.to(images.device) for part in made)
+        return made.to(images.device)
 
     def to(self, device: torch.device) -> "Method":
-        for network in self.networks.values():
+        for network in (*self.networks.values(), *self.frozen.values()):
             network.to(device, memory_format=torch.channels_last)
         return self
 
@@ -71,6 +129,10 @@ class Method:
 
     def autocast(self, device: torch.device):
         return autocast(device, self.precision)
+
+    def sizes(self) -> dict[str, int]:
+        """Number of parameters of each network."""
+        return {name: sum(p.numel() for p in network.parameters()) for name, network in self.networks.items()}
 
     def _parts(self) -> Iterator[tuple[str, object]]:
         for kind in ("networks", "optimizers", "schedulers", "parts"):
@@ -93,6 +155,15 @@ class Method:
                 part.load_state_dict(state[name])
             except RuntimeError as error:
                 raise ValueError(f"{name}: the state belongs to a network of another size ({error})") from None
+
+
+def detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: term.detach() for name, term in terms.items()}
+
+
+def running_mean(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """For `AveragedModel`: an exponential mean, over less at the beginning, to forget the first weights soon."""
+    return lambda mean, weight, count: mean.lerp(weight, 1 - min(decay, float(count) / (float(count) + 9)))
 
 
 def warmup_cosine(steps: int, warmup: int = 100) -> Schedule:

@@ -1,14 +1,17 @@
-"""S4: super-resolution, first by the mean squared error, then perceptual and adversarial (SRGAN, Ledig et al. 2017)."""
+"""Super-resolution, first by the mean squared error, then perceptual and adversarial (SRGAN, Ledig et al. 2017)."""
 
 import copy
 
-import torch
 from torch import Tensor
 
-from restoration_lib import losses
-from restoration_lib.methods.base import Method, Schedule, warmup_cosine
-from restoration_lib.networks.srgan import SRDiscriminator, SRResNet
+from restoration_lib import losses as loss_terms
+from restoration_lib.checks import check
+from restoration_lib.methods.base import Method, Schedule, detached, warmup_cosine
+from restoration_lib.networks.discriminators import SRDiscriminator
+from restoration_lib.networks.srresnet import SRResNet
 from restoration_lib.networks.vgg import VGG
+
+LOSSES = ("content", "adversarial")
 
 
 class Plan:
@@ -28,16 +31,15 @@ class Plan:
 class SRGAN(Method):
     """A generator that learns in two stages within one training.
 
-    The first minimises the mean squared error, of pictures in [-1, 1]. The second minimises the content loss, the mean
-    squared difference of VGG's deepest maps, plus `adversarial_weight` times the cross-entropy of the discriminator's
-    verdict against "real"; the discriminator learns in that stage alone. The network "pretrained" is the generator as
-    the first stage left it.
+    The first minimises the mean squared error, of images in [-1, 1]. The second minimises the content loss, the mean
+    squared difference of VGG's deepest maps, and the cross-entropy of the discriminator's logits against "real"; the
+    discriminator learns in that stage alone. The network "pretrained" is the generator as the first stage left it.
 
     Args:
         pretraining_steps, adversarial_steps: length of the two stages; 0 leaves one out.
-        scale, features, blocks, norm, residual: of the generator, see `networks.srgan`.
+        scale, features, blocks, norm, residual: of the generator, see `networks.srresnet`.
         vgg: the judge of the content, `networks.vgg.VGG`, needed where there is a second stage.
-        adversarial_weight: 1e-3 in the paper; 0 leaves the content loss alone.
+        losses: weight of each of LOSSES in the second stage; 1 and 1e-3 in the paper, 0 leaves one out.
         learning_rate: of the first stage, Adam, betas (0.9, 0.999); up for a moment, then down half a cosine.
         adversarial_learning_rate: of both networks in the second stage; a tenth for its second half, as in the paper.
         discriminator_features: size of the discriminator.
@@ -49,49 +51,44 @@ class SRGAN(Method):
 
     def __init__(
         self,
+        *,
         pretraining_steps: int,
         adversarial_steps: int,
         scale: int = 4,
         features: int = 64,
         blocks: int = 16,
-        norm: bool = True,
+        norm: str = "batch",
         residual: bool = False,
         vgg: VGG | None = None,
-        adversarial_weight: float = 1e-3,
+        losses: dict[str, float],
         learning_rate: float = 1e-4,
         adversarial_learning_rate: float = 1e-4,
         discriminator_features: int = 64,
     ):
         super().__init__()
-        lengths = {"pretraining_steps": pretraining_steps, "adversarial_steps": adversarial_steps}
-        for name, value in {**lengths, "adversarial_weight": adversarial_weight}.items():
-            if value < 0:
-                raise ValueError(f"{name}: expected 0 or more, got {value}")
-        rates = {"learning_rate": learning_rate, "adversarial_learning_rate": adversarial_learning_rate}
-        for name, value in rates.items():
-            if value <= 0:
-                raise ValueError(f"{name}: expected a number above 0, got {value}")
-        if not any(lengths.values()):
+        check("pretraining_steps", pretraining_steps, 0)
+        check("adversarial_steps", adversarial_steps, 0)
+        loss_terms.check_weights(losses, LOSSES)
+        check("learning_rate", learning_rate, above=0)
+        check("adversarial_learning_rate", adversarial_learning_rate, above=0)
+        if not pretraining_steps and not adversarial_steps:
             raise ValueError("pretraining_steps, adversarial_steps: both are 0, there is nothing to train")
         if adversarial_steps and not vgg:
             raise ValueError("vgg: the second stage needs a network to judge the content")
-        self.pretraining_steps, self.adversarial_weight, self.vgg = pretraining_steps, adversarial_weight, vgg
+        self.pretraining_steps, self.losses = pretraining_steps, dict.fromkeys(LOSSES, 0.0) | losses
+        if vgg:
+            self.frozen["vgg"] = vgg
+        lengths = {"pretraining_steps": pretraining_steps, "adversarial_steps": adversarial_steps}
         self.parts["plan"] = Plan(**lengths, vgg=vgg.name if vgg else "none")
         network = SRResNet(scale, features, blocks, norm, residual)
         schedule = two_stages(pretraining_steps, adversarial_steps, adversarial_learning_rate / learning_rate)
         self.add("generator", network, learning_rate, (0.9, 0.999), schedule)
         if pretraining_steps:
             self.networks["pretrained"] = copy.deepcopy(network).requires_grad_(False)
-        if adversarial_steps and adversarial_weight:
-            discriminator = SRDiscriminator(discriminator_features)
+        if adversarial_steps and self.losses["adversarial"]:
+            network = SRDiscriminator(discriminator_features)
             schedule = two_stages(0, adversarial_steps, 1.0)  # its own steps begin with the second stage
-            self.add("discriminator", discriminator, adversarial_learning_rate, (0.9, 0.999), schedule)
-
-    def to(self, device: torch.device) -> "SRGAN":
-        if self.vgg:
-            self.vgg.to(device, memory_format=torch.channels_last)
-        super().to(device)
-        return self
+            self.add("discriminator", network, adversarial_learning_rate, (0.9, 0.999), schedule)
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         done = self.schedulers["generator"].last_epoch
@@ -100,48 +97,36 @@ class SRGAN(Method):
         self.schedulers["generator"].step()
         if done + 1 == self.pretraining_steps:
             self.networks["pretrained"].load_state_dict(self.networks["generator"].state_dict())
-        return {name: term.detach() for name, term in terms.items()}
+        return detached(terms)
 
-    def _pretraining_step(self, small: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    def _pretraining_step(self, small: Tensor, target: Tensor) -> dict[str, Tensor]:
         with self.autocast(small.device):
             large = self.networks["generator"](small)
-        mse = 4 * losses.mse(large, truth)  # 4 times: as of pictures in [-1, 1]
+        mse = 4 * loss_terms.mse(large, target)  # 4 times: as of images in [-1, 1]
         return {"generator": mse, "mse": mse, "generator_gradient": self.update([mse], "generator")}
 
-    def _adversarial_step(self, small: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    def _adversarial_step(self, small: Tensor, target: Tensor) -> dict[str, Tensor]:
+        terms = {}
         with self.autocast(small.device):
             large = self.networks["generator"](small)
-            terms = {"content": losses.content(self.vgg, large, truth)}
-        if not self.adversarial_weight:
-            total = terms["content"]
-            return {"generator": total, **terms, "generator_gradient": self.update([total], "generator")}
-        discriminator = self.networks["discriminator"].requires_grad_(False)
-        with self.autocast(small.device):
-            verdict = discriminator(large)
-        discriminator.requires_grad_(True)
-        terms["adversarial"] = self.adversarial_weight * losses.bce(verdict, 1.0)
+            if self.losses["content"]:
+                terms["content"] = self.losses["content"] * loss_terms.content(self.frozen["vgg"], large, target)
+        if self.losses["adversarial"]:
+            logits = self.judge("discriminator", large)
+            terms["adversarial"] = self.losses["adversarial"] * loss_terms.bce(logits, 1.0)
         total = sum(terms.values())
         terms = {"generator": total, **terms, "generator_gradient": self.update([total], "generator")}
-        return terms | self._discriminator_step(truth, large.detach())
+        if self.losses["adversarial"]:
+            with self.autocast(small.device):  # apart: BatchNorm must not mix the two
+                logits = [self.networks["discriminator"](images) for images in (target, large.detach())]
+            answers = {"real": (logits[0], 1.0), "fake": (logits[1], 0.0)}
+            terms |= self.update_discriminator("discriminator", answers, loss_terms.bce)
+            self.schedulers["discriminator"].step()
+        return terms
 
-    def _discriminator_step(self, truth: Tensor, large: Tensor) -> dict[str, Tensor]:
-        with self.autocast(truth.device):
-            verdicts = [self.networks["discriminator"](pictures) for pictures in (truth, large)]
-        terms = {
-            "discriminator_real": losses.bce(verdicts[0], 1.0) / 2,
-            "discriminator_fake": losses.bce(verdicts[1], 0.0) / 2,
-        }
-        total = sum(terms.values())
-        norm = self.update([total], "discriminator")
-        self.schedulers["discriminator"].step()
-        return {"discriminator": total, **terms, "discriminator_gradient": norm}
-
-    @torch.no_grad()
-    def restore(self, pictures: Tensor, network: str = "generator") -> Tensor:
-        """Pictures (N, 3, scale H, scale W) in [0, 1], by the generator or by the "pretrained" one."""
-        generator = self.networks[network].eval()
-        with self.autocast(pictures.device):
-            return generator(pictures).clamp(0, 1)
+    def restore(self, images: Tensor, network: str = "generator") -> Tensor:
+        """Images (N, 3, scale H, scale W) in [0, 1], by the generator or by the "pretrained" one."""
+        return self.apply(self.networks[network], images).clamp(0, 1)
 
 
 def two_stages(pretraining_steps: int, adversarial_steps: int, second: float) -> Schedule:

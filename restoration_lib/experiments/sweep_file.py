@@ -1,0 +1,199 @@
+"""The runs of a sweep: its YAML file, checked against the notebook before anything is run.
+
+The YAML file:
+
+    extends: other.yaml                        # optional: base and grid are merged with its, the rest replaces its
+    notebook: ../03_name.ipynb                 # relative to this file
+    base: {steps: 300}                         # parameters common to all runs
+    cases: {plain: {}, strong: {losses: {l1: 2.0}}}  # optional: named parameters that change together, over base
+    case_parameter: variant                    # the notebook's parameter that receives the case's name
+    grid: {losses.cycle: [5.0, 10.0], seed: [0, 1]}  # every combination, times the cases
+    profiles: {quick: {}, full: {base: {steps: 20000}}}  # base, grid: merged key by key; cases: replaced
+    publish: all                               # or "numbers": what `restoration report --publish` copies
+    report: {}                                 # optional: its tables, see `experiments.report`
+
+A dictionary replaces the notebook's own; `dictionary.key` changes one entry of it.
+"""
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from restoration_lib.experiments.notebooks import ExperimentError, parameters_cell, typed
+
+PROFILE_KEYS = ("base", "cases", "grid")
+SWEEP_KEYS = ("extends", "notebook", "case_parameter", "profiles", "publish", "report", *PROFILE_KEYS)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run: its folder's name, its notebook, and the parameters to inject, of the notebook's own types."""
+
+    name: str
+    notebook: Path
+    parameters: dict
+
+
+def plan(yaml_path: str | Path, profile: str) -> list[PlannedRun]:
+    """Read a sweep and check every parameter of every run against the notebook; nothing is run.
+
+    Args:
+        profile: one of the names under its `profiles`.
+
+    Returns:
+        Cases outermost, then the grid in the order of the file, its last key fastest.
+
+    Raises:
+        ExperimentError: a file that cannot be read, an unknown key, profile or parameter, a value of the wrong
+            type, a parameter set in two places, or two runs that are equal.
+    """
+    spec = read_yaml(yaml_path)
+    with _named(yaml_path):
+        spec = _with_profile(spec, profile)
+        literals = parameters_cell(spec["notebook"])
+        runs = {}
+        for case, varied, parameters in _combinations(spec):
+            checked = {k: typed(k, value, literals, spec["notebook"].name) for k, value in parameters.items()}
+            name = run_name(spec["notebook"].stem, case, {key: checked[key] for key in varied}, checked)
+            if name in runs:
+                raise ExperimentError(f"grid: two runs are equal: {name}")
+            runs[name] = PlannedRun(name, spec["notebook"], _whole(checked, literals))
+    return list(runs.values())
+
+
+@contextmanager
+def _named(yaml_path: str | Path) -> Iterator[None]:
+    """Put the file's name before the message of an ExperimentError."""
+    try:
+        yield
+    except ExperimentError as error:
+        raise ExperimentError(f"{yaml_path}: {error}") from None
+
+
+def run_name(notebook_stem: str, case: str | None, varied: dict, parameters: dict) -> str:
+    """The name of a run's folder: what varies, to be read, and a hash of everything, to be unique."""
+    parts = [_slug(case or ""), *(f"{_slug(key)}-{_slug(value)}" for key, value in varied.items())]
+    readable = "_".join(part for part in parts if part)[:80].strip("-_.") or "run"
+    everything = json.dumps({"notebook": notebook_stem, "parameters": parameters}, sort_keys=True)
+    return f"{readable}-{hashlib.sha256(everything.encode()).hexdigest()[:8]}"
+
+
+def _slug(value: object) -> str:
+    text = str(value).lower()
+    sign = "-" if text.startswith("-") else ""  # a negative number keeps its sign
+    return sign + re.sub(r"[^a-z0-9._]+", "-", text).strip("-")
+
+
+def _whole(parameters: dict, literals: dict) -> dict:
+    """The parameters with each `dictionary.key` put into its dictionary, the notebook's own unless one is given."""
+    whole = {name: value for name, value in parameters.items() if "." not in name}
+    for name in parameters.keys() - whole.keys():
+        root, _, key = name.partition(".")
+        whole[root] = {**whole.get(root, literals[root]), key: parameters[name]}
+    return whole
+
+
+def read_yaml(yaml_path: str | Path) -> dict:
+    """A sweep as its YAML file has it, with what it extends, paths absolute, the profiles not merged.
+
+    Raises:
+        ExperimentError: a file that cannot be read, or a key that is unknown, missing or of another type.
+    """
+    spec = _read(Path(yaml_path), ())
+    with _named(yaml_path):
+        for key in ("notebook", "profiles"):
+            if key not in spec:
+                raise ExperimentError(f"{key}: missing")
+        if not isinstance(spec.get("case_parameter", ""), str):
+            raise ExperimentError(f"case_parameter: {spec['case_parameter']!r} is not text")
+        if spec.get("publish", "all") not in ("all", "numbers"):
+            raise ExperimentError(f"publish: {spec['publish']!r} is neither `all` nor `numbers`")
+    return spec
+
+
+def _read(path: Path, extending: tuple[Path, ...]) -> dict:
+    with _named(path):
+        if path.resolve() in extending:
+            raise ExperimentError("extends: the file extends itself")
+        try:
+            spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ExperimentError(f"cannot be read: {' '.join(str(error).split())}") from None
+        _check_mapping("the file", spec, SWEEP_KEYS)
+        for key in ("notebook", "extends"):
+            if not isinstance(spec.get(key, ""), str):
+                raise ExperimentError(f"{key}: {spec[key]!r} is not text")
+        if "notebook" in spec:
+            spec["notebook"] = (path.parent / spec["notebook"]).resolve()
+        if isinstance(spec.get("report"), dict) and "notebook" in spec["report"]:
+            spec["report"]["notebook"] = (path.parent / spec["report"]["notebook"]).resolve()
+        if "extends" not in spec:
+            return spec
+    other = _read(path.parent / spec.pop("extends"), (*extending, path.resolve()))
+    with _named(path):
+        return _merged(other, spec, "")
+
+
+def _merged(spec: dict, changes: dict, where: str) -> dict:
+    """`changes` over `spec`: base and grid key by key, everything else replaced."""
+    for key in PROFILE_KEYS:
+        _check_mapping(key, spec.get(key, {}))
+        _check_mapping(f"{where}{key}", changes.get(key, {}))
+    merged = {key: {**spec.get(key, {}), **changes.get(key, {})} for key in ("base", "grid")}
+    return {**spec, **changes, **merged}
+
+
+def _check_mapping(where: str, value: object, known: Collection[str] = ()) -> None:
+    """ExperimentError unless `value` is a mapping whose keys are text and, where `known` is given, known."""
+    if not isinstance(value, dict):
+        raise ExperimentError(f"{where}: {value!r} is not a mapping")
+    for key in value:
+        if not isinstance(key, str) or (known and key not in known):
+            hint = f"; known: {', '.join(known)}" if known else ""
+            raise ExperimentError(f"{where}: unknown key {key!r}{hint}")
+
+
+def _with_profile(spec: dict, profile: str) -> dict:
+    """The sweep with the profile merged in: `base`, `cases` and `grid` are there, no name is set twice."""
+    _check_mapping("profiles", spec["profiles"])
+    if profile not in spec["profiles"]:
+        raise ExperimentError(f"profiles: no {profile!r}; there are: {', '.join(spec['profiles'])}")
+    changes = spec["profiles"][profile]
+    _check_mapping(f"profiles.{profile}", changes, PROFILE_KEYS)
+    spec = {"cases": {}} | _merged(spec, changes, f"profiles.{profile}.")
+    for name, bundle in spec["cases"].items():
+        _check_mapping(f"cases.{name}", bundle)
+    for key, values in spec["grid"].items():
+        if not isinstance(values, list) or not values:
+            raise ExperimentError(f"grid.{key}: {values!r} is not a list of values")
+    if spec["cases"] and "case_parameter" not in spec:
+        raise ExperimentError("case_parameter: missing, it names the parameter that receives the case's name")
+    _check_sources(spec)
+    return spec
+
+
+def _check_sources(spec: dict) -> None:
+    """A parameter set in two places: one of the two would do nothing, so it is an error."""
+    base, grid, bundled = spec["base"], spec["grid"], set().union(*spec["cases"].values())
+    case_parameter = spec["case_parameter"] if spec["cases"] else None
+    twice = (set(grid) & (set(base) | bundled)) | ({case_parameter} & (set(base) | bundled | set(grid)))
+    for key in sorted(twice):
+        raise ExperimentError(f"{key}: set in two places, of base, cases, case_parameter and grid")
+    if "run_folder" in {*base, *bundled, *grid, case_parameter}:
+        raise ExperimentError("run_folder: the sweep sets it")
+
+
+def _combinations(spec: dict) -> Iterator[tuple[str | None, dict, dict]]:
+    """One (case, what the grid varies, parameters) a run."""
+    for case, bundle in (spec["cases"] or {None: {}}).items():
+        named = {} if case is None else {spec["case_parameter"]: case}
+        for values in itertools.product(*spec["grid"].values()):
+            point = dict(zip(spec["grid"], values, strict=True))
+            yield case, point, {**spec["base"], **bundle, **named, **point}

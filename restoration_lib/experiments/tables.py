@@ -1,0 +1,160 @@
+"""Numbers of finished runs, brought together: means and spreads over seeds, paired differences."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
+
+from restoration_lib.evaluation.baselines import FIXED
+from restoration_lib.evaluation.metrics import METRICS
+
+RESTORED = "restored"  # how rows name what a network made; see `evaluation.measure`
+
+
+def name_rows(rows: pd.DataFrame, case: str) -> pd.DataFrame:
+    """The rows with a column `row`, as tables call them: the case in the place of "restored", else the method."""
+    names = [
+        str(method).replace(RESTORED, str(its_case), 1) if str(method).startswith(RESTORED) else method
+        for method, its_case in zip(rows["method"], rows[case], strict=True)
+    ]
+    return rows.assign(row=names)
+
+
+def over_seeds(rows: pd.DataFrame, case: str, column: str) -> pd.DataFrame:
+    """Mean over the images of each run, then mean and sample standard deviation over the seeds.
+
+    Args:
+        rows: per-image rows with the run's parameters beside them, as `runs.rows` gives them.
+        case: the parameter that names a choice of method; the degraded input and the classical filters, which no
+            run changes, take their own names as rows.
+        column: the parameter that makes the columns.
+
+    Returns:
+        Index (row, column value); columns `<metric>_mean`, `<metric>_std` (NaN for a single seed) of each metric that
+        the rows have, `seeds`, `images`.
+    """
+    metrics = [metric for metric in METRICS if metric in rows]
+    # the input is measured by every run, always on the same pixels: once is enough
+    named = name_rows(rows, case).drop_duplicates(["row", column, "seed", "image"])
+    groups = named.groupby(["row", column, "seed"])[metrics].mean().groupby(["row", column])
+    table = groups.agg(["mean", "std"])
+    table.columns = [f"{metric}_{statistic}" for metric, statistic in table.columns]
+    table["seeds"] = groups.size()
+    table["images"] = named.groupby(["row", column])["image"].nunique()
+    fixed = table.index.get_level_values("row").isin(FIXED)
+    spreads = [f"{metric}_std" for metric in metrics]
+    table.loc[fixed, spreads] = table.loc[fixed, spreads].mask(lambda spread: spread < 1e-9)  # no seed enters
+    return table
+
+
+def layout(summary: pd.DataFrame, rows: list[str], columns: dict, metric: str, statistic: str = "mean") -> pd.DataFrame:
+    """One statistic of `over_seeds` as a matrix: the given rows, a column for each value with its label."""
+    matrix = summary[f"{metric}_{statistic}"].unstack()
+    return matrix.reindex(index=rows, columns=list(columns)).rename(columns=columns)
+
+
+def markdown(summary: pd.DataFrame, rows: list[str], columns: dict, metrics: Sequence[str] = ("psnr", "ssim")) -> str:
+    """A Markdown table: a line for each row, the metrics of each column as mean ± spread."""
+    heads = [f"{METRICS[metric].heading}, {label}" for label in columns.values() for metric in metrics]
+    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    for row in rows:
+        cells = [cell(summary, (row, value), metric) for value in columns for metric in metrics]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def cell(summary: pd.DataFrame, key: tuple, metric: str) -> str:
+    """Mean ± spread of a row and column, or a dash where nothing was measured."""
+    if key not in summary.index:
+        return "–"
+    decimals = METRICS[metric].decimals
+    mean, spread = summary.loc[key, [f"{metric}_mean", f"{metric}_std"]]
+    if np.isnan(mean):
+        return "–"
+    return f"{mean:.{decimals}f}" + ("" if np.isnan(spread) else f" ± {spread:.{decimals}f}")
+
+
+def paired_differences(
+    rows: pd.DataFrame, case: str, column: str, pairs: list[tuple[str, str]], metric: str = "psnr"
+) -> pd.DataFrame:
+    """How much better the first row of each pair is than the second, image by image.
+
+    Both were measured on the same damaged images, so the difference of an image, its mean over the seeds that both
+    have, is free of how hard that image is. The interval is a bootstrap over images (BCa, 95 %): it says what
+    other images of the kind would give with these trainings, and `seed_low`, `seed_high`, the smallest and largest
+    mean of one seed, what another training would.
+
+    Returns:
+        A row for each pair and column value: `difference`, `low`, `high`, `seed_low`, `seed_high`, `images`.
+    """
+    values = name_rows(rows, case).pivot_table(index=[column, "seed", "image"], columns="row", values=metric)
+    table = {}
+    for better, other in pairs:
+        for value, difference in (values[better] - values[other]).dropna().groupby(level=0, sort=False):
+            images = difference.groupby("image").mean()
+            seeds = difference.groupby("seed").mean()
+            low, high = _interval(images)
+            table[f"{better}  −  {other}", value] = {
+                "difference": images.mean(),
+                "low": low,
+                "high": high,
+                "seed_low": seeds.min(),
+                "seed_high": seeds.max(),
+                "images": len(images),
+            }
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def _interval(values: pd.Series) -> tuple[float, float]:
+    """Bootstrap interval of the mean; (NaN, NaN) for a single value, which says nothing of others."""
+    if len(values) < 2:
+        return np.nan, np.nan
+    interval = bootstrap((values,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    return interval.low, interval.high
+
+
+def caption(records: list[dict]) -> str:
+    """One line: data set, images, steps, seeds, device, dates and commits of the runs."""
+    parameters = [record["parameters"] for record in records]
+    provenance = [record["provenance"] for record in records]
+    training = [record["training"] for record in records]
+    images = sorted({(record["images"]["train"], record["images"]["test"]) for record in records})
+    seeds = {p["seed"] for p in parameters}
+    crops = sorted({(p["batch_size"], p["crop"]) for p in parameters})
+    return "; ".join(
+        [
+            "data set " + _list(record["dataset"] for record in records),
+            _list(f"{train} training and {test} test images" for train, test in images),
+            f"{_list(t['steps'] for t in training)} steps of "
+            + _list(f"{_count(batch, 'crop')} of {crop} px" for batch, crop in crops),
+            f"seeds {_list(seeds)} (± is the standard deviation over them)"
+            if len(seeds) > 1
+            else f"seed {_list(seeds)}",
+            "on " + _list(p["device"] for p in provenance),
+            f"{_span(t['seconds'] / 60 for t in training)} minutes of training a run",
+            _list(p["date"][:10] for p in provenance),
+            "commit " + _list(p["commit"] for p in provenance),
+        ]
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _span(values: Iterable[float]) -> str:
+    ordered = [f"{value:.1f}" for value in sorted(values)]
+    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
+
+
+def _list(values: Iterable) -> str:
+    return ", ".join(str(value) for value in sorted(set(values)))
+
+
+def best_of(summary: pd.DataFrame, rows: Iterable[str], column: object, metric: str) -> str | None:
+    """Which of the rows has the best mean of a metric in a column; None where none has one."""
+    means = {row: summary.loc[(row, column), f"{metric}_mean"] for row in rows if (row, column) in summary.index}
+    means = {row: mean for row, mean in means.items() if not np.isnan(mean)}
+    choose = min if METRICS[metric].better == "↓" else max
+    return choose(means, key=means.get, default=None)

@@ -1,0 +1,50 @@
+"""`fcn`: a fully convolutional residual network, and the trunk that it shares with `picker`."""
+
+from torch import Tensor, nn
+
+from restoration_lib.networks.layers import Residual, pad_to_multiple, shrink
+
+FOLD = 2  # the trunk works on 2x2 blocks of pixels: a quarter of the positions, at the same receptive field per layer
+
+
+class Trunk(nn.Sequential):
+    """Fold, residual blocks without norms (EDSR, Lim et al. 2017, section 3.1), unfold, one convolution at full size.
+
+    (N, 3, H, W) in [-1, 1] to (N, outputs, H, W); H and W must be multiples of FOLD. The outputs start near zero: the
+    input comes out unchanged (`fcn`) or as an even mean (`picker`).
+    """
+
+    def __init__(self, channels: int, blocks: int, outputs: int):
+        last = shrink(nn.Conv2d(channels // 2, outputs, 3, padding=1))
+        super().__init__(
+            nn.PixelUnshuffle(FOLD),
+            nn.Conv2d(3 * FOLD**2, channels, 3, padding=1),
+            *(residual_block(channels) for _ in range(blocks)),
+            nn.Conv2d(channels, channels // 2 * FOLD**2, 1),
+            nn.PixelShuffle(FOLD),
+            nn.ReLU(),
+            last,
+        )
+
+
+def residual_block(channels: int) -> Residual:
+    first, second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+    return Residual(first, nn.ReLU(), second, near_identity=True)
+
+
+class ResidualFCN(nn.Module):
+    """Predicts the correction to its input: images (N, 3, H, W) in [0, 1] to the same.
+
+    Args:
+        channels: width of the trunk.
+        blocks: number of residual blocks.
+    """
+
+    def __init__(self, channels: int = 48, blocks: int = 6):
+        super().__init__()
+        self.trunk = Trunk(channels, blocks, outputs=3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        correction = self.trunk(pad_to_multiple(2 * images - 1, FOLD))[..., :height, :width]
+        return images + correction.float()

@@ -1,0 +1,79 @@
+"""Layers that several networks are made of."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from restoration_lib.checks import check_choice
+
+NORMS = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d, "none": None}
+UPSAMPLINGS = ("transposed", "resize")
+
+
+class Residual(nn.Module):
+    """x + layers(x), for layers that keep the shape.
+
+    Args:
+        near_identity: start with a last layer of a tenth of the weight: deep stacks without norms then train at a high
+            learning rate.
+    """
+
+    def __init__(self, *layers: nn.Module, near_identity: bool = False):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        if near_identity:
+            shrink(self.layers[-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+def shrink(layer: nn.Module) -> nn.Module:
+    """The layer with a tenth of its weights: what it adds to an image starts small."""
+    with torch.no_grad():
+        layer.weight.mul_(0.1)
+    return layer
+
+
+def pad(images: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
+    """Repeat the border pixels."""
+    return F.pad(images, (left, right, top, bottom), mode="replicate")
+
+
+def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until `multiple` divides both sides."""
+    height, width = images.shape[-2:]
+    return pad(images, 0, -width % multiple, 0, -height % multiple)
+
+
+def norm_layers(norm: str, channels: int) -> list[nn.Module]:
+    """The named one of NORMS, in a list; no layer for "none"."""
+    check_choice("norm", norm, NORMS)
+    return [NORMS[norm](channels, affine=True)] if NORMS[norm] else []
+
+
+def convolution(
+    inputs: int, outputs: int, side: int, norm: str, padding_mode: str = "reflect", **options
+) -> list[nn.Module]:
+    """A convolution and its norm; a bias before a norm would be taken out again."""
+    layer = nn.Conv2d(inputs, outputs, side, bias=norm == "none", padding_mode=padding_mode, **options)
+    return [layer, *norm_layers(norm, outputs)]
+
+
+def upsample(inputs: int, outputs: int, side: int, upsampling: str, norm: str = "none") -> list[nn.Module]:
+    """Twice the size, and the norm.
+
+    Args:
+        side: of the transposed kernel, 3 or 4.
+        upsampling: "transposed", which leaves a checkerboard (Odena et al. 2016), or "resize": nearest pixel and
+            convolution, which leaves none.
+    """
+    check_choice("upsampling", upsampling, UPSAMPLINGS)
+    bias = norm == "none"
+    if upsampling == "transposed":
+        options = {"stride": 2, "padding": 1, "output_padding": side % 2}
+        layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, outputs, side, bias=bias, **options)]
+    else:
+        layer = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect", bias=bias)
+        layers = [nn.Upsample(scale_factor=2, mode="nearest"), layer]
+    return [*layers, *norm_layers(norm, outputs)]

@@ -1,0 +1,130 @@
+"""The generators of the two CycleGANs. Images (N, 3, H, W) in [0, 1], in and out."""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from restoration_lib.checks import check_choice
+from restoration_lib.networks.layers import Residual, convolution, pad_to_multiple, shrink, upsample
+
+OUTPUTS = {"tanh": 3, "colour": 12}  # channels of the last convolution
+LARGE = 512 * 512  # pixels from which on memory is dearer than time
+
+
+def block(channels: int, norm: str) -> Residual:
+    """x + norm(conv(relu(norm(conv(x))))) with reflected borders (Johnson et al. 2016)."""
+    first, second = (convolution(channels, channels, 3, norm, padding=1) for _ in range(2))
+    return Residual(*first, nn.ReLU(True), *second)
+
+
+class TranslationGenerator(nn.Module):
+    """Encoder, residual blocks, decoder. An image of any size comes back at its size.
+
+    `fold`, the product of the encoder's strides, need not divide the sides: they are padded and cut again.
+
+    With `output` "tanh" the layers draw the image anew, as both originals do. With "colour" they give each pixel a
+    3 x 3 matrix M and an offset b, and its colour x in [-1, 1] becomes x + M x + b: what the print has kept stays as
+    sharp as it was, and the training starts from the image instead of from grey. Its values may leave [0, 1].
+    """
+
+    def __init__(self, fold: int, output: str, *layers: nn.Module):
+        super().__init__()
+        self.fold, self.output = fold, output
+        self.layers = nn.Sequential(*layers)
+        if output == "colour":
+            shrink(self.layers[-1])  # start near the image itself
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        x = 2 * images - 1
+        maps = self._draw(pad_to_multiple(x, self.fold))[..., :height, :width].float()
+        if self.output == "tanh":
+            return (maps.tanh() + 1) / 2
+        matrix, offset = maps[:, :9].unflatten(1, (3, 3)), maps[:, 9:]
+        return (x + (matrix * x[:, None]).sum(2) + offset + 1) / 2
+
+    def _draw(self, x: Tensor) -> Tensor:
+        """The layers. Training on large images, the blocks keep nothing for the backward pass, but run again in it;
+        the running statistics of a BatchNorm then see each image twice.
+        """
+        large = torch.is_grad_enabled() and x.shape[-2] * x.shape[-1] >= LARGE
+        for layer in self.layers:
+            x = checkpoint(layer, x, use_reentrant=False) if large and isinstance(layer, Residual) else layer(x)
+        return x
+
+
+class OldPhotoGenerator(TranslationGenerator):
+    """The old-photo project's: three convolutions, residual blocks, three transposed convolutions.
+
+    Args:
+        features: channels of the first convolution; doubled by each of the other two.
+        blocks: number of residual blocks.
+        upsampling: "transposed" or "resize", see `layers.upsample`.
+        norm: "instance", "batch" or "none". A norm takes the image's contrast out before anything has measured it:
+            with the output "colour", "none" belongs.
+        output: "tanh" or "colour".
+    """
+
+    def __init__(
+        self,
+        features: int = 64,
+        blocks: int = 6,
+        upsampling: str = "transposed",
+        norm: str = "instance",
+        output: str = "tanh",
+    ):
+        f = features
+        super().__init__(
+            8,
+            output,
+            nn.Conv2d(3, f, 4, stride=2, padding=1, padding_mode="reflect"),
+            nn.LeakyReLU(0.2, True),
+            *convolution(f, 2 * f, 4, norm, stride=2, padding=1),
+            nn.LeakyReLU(0.2, True),
+            *convolution(2 * f, 4 * f, 4, norm, stride=2, padding=1),
+            nn.LeakyReLU(0.2, True),
+            *(block(4 * f, norm) for _ in range(blocks)),
+            *upsample(4 * f, 2 * f, 4, upsampling, norm),
+            nn.ReLU(True),
+            *upsample(2 * f, f, 4, upsampling, norm),
+            nn.ReLU(True),
+            *upsample(f, _outputs(output), 4, upsampling),
+        )
+
+
+class ResnetGenerator(TranslationGenerator):
+    """CycleGAN (Zhu et al. 2017, appendix 7.2): c7s1-64, d128, d256, nine blocks, u128, u64, c7s1-3.
+
+    Args: as for `OldPhotoGenerator`; the defaults are the paper's.
+    """
+
+    def __init__(
+        self,
+        features: int = 64,
+        blocks: int = 9,
+        upsampling: str = "transposed",
+        norm: str = "instance",
+        output: str = "tanh",
+    ):
+        f = features
+        super().__init__(
+            4,
+            output,
+            *convolution(3, f, 7, norm, padding=3),
+            nn.ReLU(True),
+            *convolution(f, 2 * f, 3, norm, stride=2, padding=1),
+            nn.ReLU(True),
+            *convolution(2 * f, 4 * f, 3, norm, stride=2, padding=1),
+            nn.ReLU(True),
+            *(block(4 * f, norm) for _ in range(blocks)),
+            *upsample(4 * f, 2 * f, 3, upsampling, norm),
+            nn.ReLU(True),
+            *upsample(2 * f, f, 3, upsampling, norm),
+            nn.ReLU(True),
+            nn.Conv2d(f, _outputs(output), 7, padding=3, padding_mode="reflect"),
+        )
+
+
+def _outputs(output: str) -> int:
+    check_choice("output", output, OUTPUTS)
+    return OUTPUTS[output]

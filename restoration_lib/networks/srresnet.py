@@ -1,0 +1,72 @@
+"""SRResNet, the generator of SRGAN (Ledig et al. 2017, figure 4). Images are in [0, 1], in and out."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from restoration_lib.checks import check_choice
+from restoration_lib.degradations.downscale import SCALES
+from restoration_lib.networks.layers import Residual, convolution, shrink
+
+
+def residual_block(channels: int, norm: str) -> Residual:
+    """x + norm(conv(prelu(norm(conv(x))))): (N, C, H, W) to the same."""
+    first, second = (_convolution(channels, norm) for _ in range(2))
+    return Residual(*first, nn.PReLU(), *second, near_identity=norm == "none")
+
+
+class SRResNet(nn.Module):
+    """k9n64s1, residual blocks k3n64s1, a skip over all of them, a PixelShuffle for each factor of 2, k9n3s1.
+
+    Args:
+        scale: 2 or 4.
+        features: channels of all layers, 64 in the paper.
+        blocks: residual blocks, 16 in the paper.
+        norm: "batch" in the blocks, as in the paper; with "none" no image depends on the others of its batch, and
+            colours keep their range (EDSR, Lim et al. 2017, section 3.1).
+        residual: add the bicubic enlargement to the output, so that the training starts from that instead of from
+            nothing (VDSR, Kim et al. 2016, section 3.1).
+
+    Raises:
+        ValueError: another scale.
+    """
+
+    def __init__(
+        self, scale: int = 4, features: int = 64, blocks: int = 16, norm: str = "batch", residual: bool = False
+    ):
+        super().__init__()
+        check_choice("scale", scale, SCALES)
+        self.scale, self.residual = scale, residual
+        self.first = nn.Sequential(nn.Conv2d(3, features, 9, padding=4), nn.PReLU())
+        self.blocks = nn.Sequential(
+            *(residual_block(features, norm) for _ in range(blocks)), *_convolution(features, norm)
+        )
+        ups: list[nn.Module] = []
+        for _ in range(scale.bit_length() - 1):
+            wider = nn.Conv2d(features, 4 * features, 3, padding=1)
+            icnr(wider, 2)
+            ups += [wider, nn.PixelShuffle(2), nn.PReLU()]
+        self.up = nn.Sequential(*ups)
+        self.last = nn.Conv2d(features, 3, 9, padding=4)
+        if residual:
+            shrink(self.last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) to (N, 3, scale H, scale W); values may leave [0, 1]."""
+        x = 2 * images - 1
+        maps = self.first(x)
+        large = self.last(self.up(maps + self.blocks(maps))).float()
+        if self.residual:
+            large = large + F.interpolate(x, scale_factor=self.scale, mode="bicubic", antialias=True)
+        return (large + 1) / 2
+
+
+def icnr(layer: nn.Conv2d, factor: int) -> None:
+    """Start a convolution before a PixelShuffle such that it repeats pixels: no checkerboard (Aitken et al. 2017)."""
+    with torch.no_grad():
+        for parameter in (layer.weight, layer.bias):
+            parameter.copy_(parameter[:: factor**2].repeat_interleave(factor**2, 0))
+
+
+def _convolution(channels: int, norm: str) -> list[nn.Module]:
+    return convolution(channels, channels, 3, norm, "zeros", padding=1)

