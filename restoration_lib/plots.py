@@ -1,8 +1,7 @@
 """Figures made from finished numbers and images; nothing is measured here.
 
-Images are (3, H, W) or (1, 3, H, W) tensors in [0, 1] and are shown as they are, a whole number of screen pixels for each
-of theirs (or of theirs for each of the screen's): no rescaling of values, which would hide colour faults, and none of
-sizes that would blur.
+Images are (3, H, W) or (1, 3, H, W) tensors in [0, 1] and are shown as they are, at a whole scale: no rescaling of
+values, which would hide colour faults, and no blur.
 """
 
 import textwrap

