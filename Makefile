@@ -1,6 +1,6 @@
-# Every target makes its own environment first, in .venv, and fetches the sample pictures.
+# Every target makes its own environment first, in .venv.
 #   make results [PROFILE=full] [WORKERS=2]   the main job, into results/PROFILE
-#   make test | lint | lab                    the tests, ruff and stored outputs, JupyterLab on the notebooks
+#   make test | quick-test | lint | lab       all tests, those of a minute, ruff and stored outputs, JupyterLab
 #   make publish [PROFILE=full]               copy results/PROFILE to results/published and renew the tables
 
 PYTHON ?= python3
@@ -11,21 +11,24 @@ SWEEPS = $(patsubst %,notebooks/sweeps/%.yaml,data_loading old_photos loss_ablat
 BIN = .venv/bin
 READY = .venv/ready
 
-.PHONY: results publish test lint lab
+.PHONY: results publish test quick-test lint lab
 .DELETE_ON_ERROR:
 
 results: $(READY)
-	@$(BIN)/python -m restoration_lib.samples
-	@$(BIN)/python -m restoration_lib.weights
-	@$(BIN)/python -m restoration_lib.sweep $(SWEEPS) --profile $(PROFILE) --workers $(WORKERS)
-	@$(BIN)/python -m restoration_lib.report $(SWEEPS) --profile $(PROFILE)
+	@$(BIN)/restoration samples
+	@$(BIN)/restoration sweep $(SWEEPS) --profile $(PROFILE) --workers $(WORKERS)
+	@$(BIN)/restoration report $(SWEEPS) --profile $(PROFILE)
 
 publish: $(READY)
-	@$(BIN)/python -m restoration_lib.report $(SWEEPS) --profile $(PROFILE) --publish
+	@$(BIN)/restoration report $(SWEEPS) --profile $(PROFILE) --publish
 
 test: $(READY)
-	@$(BIN)/python -m restoration_lib.samples
+	@$(BIN)/restoration samples
 	$(BIN)/python -m pytest
+
+quick-test: $(READY)
+	@$(BIN)/restoration samples
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -33,7 +36,7 @@ lint: $(READY)
 	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
 lab: $(READY)
-	@$(BIN)/python -m restoration_lib.samples
+	@$(BIN)/restoration samples
 	$(BIN)/jupyter lab --notebook-dir=. notebooks
 
 # uv installs in seconds where pip takes minutes; pip is there for those whose index only pip knows

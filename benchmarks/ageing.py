@@ -2,7 +2,7 @@
 
     python benchmarks/ageing.py FOLDER_OF_OLD_PHOTOGRAPHS
 
-All pictures are reduced to 256 px. Black and white are the 1st and 99th percentile of the luma, chroma and b* (yellow)
+All images are reduced to 256 px. Black and white are the 1st and 99th percentile of the luma, chroma and b* (yellow)
 are CIELAB means, contrast is the standard deviation of the luma; grain is the luma's RMS in the flattest tenth of the
 16 x 16 tiles, in two bands of spatial frequency (cycles per pixel).
 """
@@ -14,17 +14,17 @@ import numpy as np
 import pandas as pd
 from skimage.color import rgb2gray, rgb2lab
 
-from restoration_lib import data, samples
+from restoration_lib.data import datasets, samples
+from restoration_lib.data.files import list_images, to_uint8
 from restoration_lib.degradations import age
-from restoration_lib.images import list_images, to_uint8
 
 SIDE, TILE, DRAWS = 256, 16, 5
 BANDS = {"grain 1/8-1/4": (0.125, 0.25), "grain 1/4-1/2": (0.25, 0.51)}
 
 
-def statistics(picture: np.ndarray) -> dict[str, float]:
-    """Figures of one picture (H, W, 3), 8 bits; luma in grey levels."""
-    luma, lab = 255 * rgb2gray(picture), rgb2lab(picture)
+def statistics(image: np.ndarray) -> dict[str, float]:
+    """Figures of one image (H, W, 3), 8 bits; luma in grey levels."""
+    luma, lab = 255 * rgb2gray(image), rgb2lab(image)
     black, white = np.percentile(luma, (1, 99))
     figures = {"black": black, "white": white, "contrast": luma.std()}
     figures |= {"chroma": np.hypot(lab[..., 1], lab[..., 2]).mean(), "b*": lab[..., 2].mean()}
@@ -42,11 +42,11 @@ def statistics(picture: np.ndarray) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    real = data.load(list_images(parser.parse_args().folder), SIDE)
-    clean = data.load(samples.split("photographs")["train"], SIDE)
+    real = datasets.load(list_images(parser.parse_args().folder), SIDE)
+    clean = datasets.load(samples.split("photographs")["train"], SIDE)
     aged = []
     for draw in range(DRAWS):
-        aged += [to_uint8(pair.input)[0] for pair in data.degraded_pairs(clean, age, seed=draw)]
+        aged += [to_uint8(pair.input)[0] for pair in datasets.degraded_pairs(clean, age, seed=draw)]
     rows = [
         {"set": name, **statistics(array)}
         for name, arrays in (("real old", real.arrays), ("samples, aged", aged), ("samples", clean.arrays))

@@ -11,16 +11,17 @@ from functools import partial
 import numpy as np
 import torch
 
-from restoration_lib.data import CropBatches, Pictures
-from restoration_lib.degradations import pixel_shuffle
+from restoration_lib.data.batches import CropBatches
+from restoration_lib.data.datasets import Images
+from restoration_lib.degradations import keep, pixel_shuffle
 from restoration_lib.devices import describe, pick_device, pick_precision
-from restoration_lib.methods.adversarial import AdversarialRestorer
+from restoration_lib.methods.shuffle import AdversarialRestorer
 
 CROP, BATCH, REPEATS = 64, 8, 20
 OBJECTIVES = {
-    "L1": {},
-    "L1 + MS-SSIM + cosine": {"ms_ssim_weight": 0.2, "cosine_weight": 0.2},
-    "L1 + MS-SSIM + cosine + adversarial": {"ms_ssim_weight": 0.2, "cosine_weight": 0.2, "adversarial_weight": 0.001},
+    "L1": {"l1": 1.0},
+    "L1 + MS-SSIM + cosine": {"l1": 1.0, "ms_ssim": 0.2, "cosine": 0.2},
+    "L1 + MS-SSIM + cosine + adversarial": {"l1": 1.0, "ms_ssim": 0.2, "cosine": 0.2, "adversarial": 0.001},
 }
 
 
@@ -39,14 +40,15 @@ def milliseconds(work, device: torch.device) -> float:
 def main(name: str = "auto") -> None:
     device = pick_device(name)
     arrays = [np.random.default_rng(k).integers(0, 256, (160, 160, 3), dtype=np.uint8) for k in range(BATCH)]
-    pictures = Pictures([str(k) for k in range(BATCH)], arrays)
-    batches = CropBatches(pictures, partial(pixel_shuffle, rate=1.0), CROP, BATCH, steps=1, seed=0)
-    plain = CropBatches(pictures, lambda target, generator: target, CROP, BATCH, steps=1, seed=0)
+    images = Images([str(k) for k in range(BATCH)], arrays)
+    options = {"crop": CROP, "batch_size": BATCH, "steps": 1, "seed": 0}
+    batches = CropBatches(images, partial(pixel_shuffle, rate=1.0), **options)
+    plain = CropBatches(images, keep, **options)
     degradation = milliseconds(lambda: batches[0], device) - milliseconds(lambda: plain[0], device)
     batch = {key: value.to(device, memory_format=torch.channels_last) for key, value in batches[0].items()}
     for generator in ("fcn", "picker"):
-        for objective, weights in OBJECTIVES.items():
-            method = AdversarialRestorer(1000, generator, channels=48, blocks=6, **weights).to(device)
+        for objective, losses in OBJECTIVES.items():
+            method = AdversarialRestorer(steps=1000, generator=generator, losses=losses).to(device)
             method.precision = pick_precision("auto", device)
             step = milliseconds(partial(method.step, batch), device)
             row = {

@@ -72,7 +72,7 @@ def _laid_out(rows: list[list[np.ndarray]], titles: list[list[str]], labels: Seq
     widths = [max(row[x].shape[1] for row in rows if x < len(row)) for x in range(max(map(len, rows)))]
     heights = [max(pixels.shape[0] for pixels in row) for row in rows]
     titles = [
-        [textwrap.wrap(text, max(8, width // 6)) for text, width in zip(line, widths, strict=False)] for line in titles
+        [textwrap.wrap(text, max(8, width // 7)) for text, width in zip(line, widths, strict=False)] for line in titles
     ]
     above = [LINE * max(map(len, line), default=0) for line in titles]
     left = LINE + 2 if labels else 0

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from restoration_lib import data, training
+from restoration_lib import devices, training
+from restoration_lib.data.batches import CropBatches
+from restoration_lib.data.datasets import Images
 from restoration_lib.degradations import pixel_shuffle
-from restoration_lib.methods.adversarial import AdversarialRestorer
 from restoration_lib.methods.base import Method, warmup_cosine
+from restoration_lib.methods.shuffle import AdversarialRestorer
 
-STEPS, INTERVAL, LOG_EVERY = 24, 8, 3  # of the trainings that are killed
+STEPS, VALIDATE_EVERY, LOG_EVERY = 24, 8, 3  # of the trainings that are killed
 
 
 def adversarial(**changes):
@@ -36,16 +39,15 @@ def adversarial(**changes):
         "discriminator_features": 4,
         "discriminator_halvings": 1,
         "learning_rate": 5e-3,
-        "ms_ssim_weight": 0.5,
-        "adversarial_weight": 0.1,
+        "losses": {"l1": 1.0, "ms_ssim": 0.5, "adversarial": 0.1},
     }
     return AdversarialRestorer(**(options | changes))
 
 
 def shuffled_batches(steps):
     arrays = [np.random.default_rng(k).integers(0, 256, (20, 24, 3), dtype=np.uint8) for k in range(5)]
-    pictures = data.Pictures([f"{k}.png" for k in range(5)], arrays)
-    return data.CropBatches(pictures, partial(pixel_shuffle, rate=1.0), crop=16, batch_size=2, steps=steps, seed=3)
+    images = Images([f"{k}.png" for k in range(5)], arrays)
+    return CropBatches(images, partial(pixel_shuffle, rate=1.0), crop=16, batch_size=2, steps=steps, seed=3)
 
 
 def train(folder, workers=0, kill_at=0):
@@ -70,15 +72,17 @@ def train(folder, workers=0, kill_at=0):
         return {"psnr": -10 * float((method.restore(pair["input"]) - pair["target"]).square().mean().log10())}
 
     method.step = slow_step
-    training.fit(method, batches, folder, validate, INTERVAL, LOG_EVERY, "cpu", "fp32", workers)
+    training.fit(method, batches, folder, validate, VALIDATE_EVERY, LOG_EVERY, "cpu", "fp32", workers)
 
 
 def start(folder, workers=0, kill_at=0):
     """A training in a process of its own; the server that forks it has the imports done, and has computed nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "restoration_lib.methods.adversarial", "restoration_lib.training"])
+    context.set_forkserver_preload(["torch._dynamo", "restoration_lib.methods.shuffle", "restoration_lib.training"])
     process = context.Process(target=train, args=(folder, workers, kill_at))
-    process.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent.parent)  # where the process finds this file
+        process.start()
     return process
 
 
@@ -129,8 +133,8 @@ def uninterrupted(tmp_path_factory):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_training_killed_twice_ends_as_if_never_stopped(tmp_path, uninterrupted, workers):
     # once between the first checkpoint and the second, certainly
-    assert end(start(tmp_path, workers, kill_at=INTERVAL + 3)) == -signal.SIGKILL
-    assert read_last(tmp_path)["step"] == INTERVAL
+    assert end(start(tmp_path, workers, kill_at=VALIDATE_EVERY + 3)) == -signal.SIGKILL
+    assert read_last(tmp_path)["step"] == VALIDATE_EVERY
     (tmp_path / "last.pt.tmp").write_bytes(b"half a checkpoint")
 
     # once at any moment after it has gone on, be it in the middle of writing a checkpoint, or after the end
@@ -182,8 +186,8 @@ def numbered(steps):
     return [{"number": torch.tensor(k)} for k in range(steps)]
 
 
-def fit(method, folder, steps=10, interval=4, log_every=3, validate=lambda method: {"psnr": float(method.done)}):
-    return training.fit(method, numbered(steps), folder, validate, interval, log_every, device="cpu")
+def fit(method, folder, steps=10, validate_every=4, log_every=3, validate=lambda method: {"psnr": float(method.done)}):
+    return training.fit(method, numbered(steps), folder, validate, validate_every, log_every, device="cpu")
 
 
 def ramp(steps=10):
@@ -229,6 +233,44 @@ def test_stopped_training_goes_on_with_the_batch_after_the_checkpoint(tmp_path):
     pd.testing.assert_frame_equal(history, fit(Count(ramp()), tmp_path / "at once", validate=lambda _: {"psnr": 1.0}))
 
 
+def test_history_says_how_long_and_on_what_the_training_ran(tmp_path):
+    begin = time.perf_counter()
+    attrs = fit(Count(ramp()), tmp_path, validate=lambda method: time.sleep(0.1) or {"psnr": 1.0}).attrs
+    lasted = time.perf_counter() - begin
+    cpu = torch.device("cpu")
+    facts = {"steps": 10, "precision": devices.pick_precision("auto", cpu), "device": devices.describe(cpu)}
+    assert attrs == facts | {"seconds": attrs["seconds"]}
+    assert 0.3 <= attrs["seconds"] <= lasted + 0.05  # three validations; rounded to a tenth
+
+
+def test_seconds_count_what_ran_before_a_stop(tmp_path):
+    def stop(method):
+        if method.done == 8:
+            raise KeyboardInterrupt
+        time.sleep(0.3)
+        return {"psnr": 1.0}
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Count(ramp()), tmp_path, validate=stop)
+    for _ in range(2):  # gone on, then found finished
+        assert fit(Count(ramp()), tmp_path).attrs["seconds"] >= 0.3
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_method_is_told_the_precision_asked_for(tmp_path, precision):
+    method = Count(ramp())
+    history = training.fit(method, numbered(10), tmp_path, lambda _: {"psnr": 1.0}, device="cpu", precision=precision)
+    assert method.precision == history.attrs["precision"] == precision
+
+
+def test_frozen_networks_are_in_neither_file(tmp_path):
+    method = Count(ramp())
+    method.frozen["judge"] = nn.Linear(2, 2)
+    fit(method, tmp_path)
+    assert set(read_last(tmp_path)["method"]) == {"networks.count"}
+    assert set(load_file(tmp_path / training.BEST)) == {"count/weight"}
+
+
 @pytest.mark.parametrize("number", [np.float64, np.float32, torch.tensor])
 def test_checkpoint_is_readable_whatever_number_a_validation_returns(tmp_path, number):
     fit(Count(ramp()), tmp_path, validate=lambda method: {"psnr": number(3.0)})
@@ -258,7 +300,7 @@ def test_leftover_temporary_files_do_no_harm(tmp_path):
 
 
 @pytest.mark.parametrize(("scores", "best"), [([5, 9, 7], 8), ([3, 2, 1], 4), ([1, 2, 3], 10), ([-3, -2, -2], 8)])
-def test_best_is_the_checkpoint_of_the_highest_first_figure(tmp_path, scores, best):
+def test_best_is_the_checkpoint_of_the_highest_first_metric(tmp_path, scores, best):
     by_step = dict(zip([4, 8, 10], scores, strict=True))
     fit(Count(ramp()), tmp_path, validate=lambda method: {"psnr": by_step[method.done], "ssim": float(-method.done)})
     method = training.load_best(Count({}), tmp_path)
@@ -326,7 +368,7 @@ def test_gradient_that_is_not_a_number_under_a_finite_loss_is_found(tmp_path):
 
         def step(self, batch):
             loss = self.networks["count"].weight.square().sum().sqrt()  # 0, with the gradient 0/0
-            norm = self.update([loss], "count", clip=0.5)
+            norm = self.update([loss], "count", max_grad_norm=0.5)
             return {"generator": loss.detach(), "generator_gradient": norm}
 
     with pytest.raises(training.NonFiniteLoss, match="step 1: generator_gradient is nan"):
@@ -342,7 +384,7 @@ def test_last_checkpoint_of_another_length_is_refused_by_file(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"adversarial_weight": 0.0}, "discriminator"),
+        ({"losses": {"l1": 1.0, "ms_ssim": 0.5}}, "discriminator"),
         ({"channels": 12}, "networks.generator"),
         ({"generator": "picker"}, "networks.generator"),
         ({"discriminator_features": 8}, "networks.discriminator"),
@@ -356,9 +398,9 @@ def test_last_checkpoint_of_another_method_is_refused_by_part(tmp_path, changes,
         training.fit(adversarial(steps=2, **changes), batches, tmp_path, lambda method: {"psnr": 1.0}, device="cpu")
 
 
-@pytest.mark.parametrize("name", ["steps", "interval", "log_every"])
+@pytest.mark.parametrize("name", ["steps", "validate_every", "log_every"])
 @pytest.mark.parametrize("value", [0, -1])
-def test_length_or_interval_below_one_is_refused_by_name(tmp_path, name, value):
+def test_length_or_distance_below_one_is_refused_by_name(tmp_path, name, value):
     batches = numbered(0 if name == "steps" else 5)
     options = {} if name == "steps" else {name: value}
     with pytest.raises(ValueError, match=f"{name}: .*{options.get(name, 0)}"):
@@ -374,24 +416,3 @@ def test_log_gets_one_line_for_each_validation_and_no_bar(tmp_path, capsys, monk
     for line, step in zip(lines, (4, 8, 10), strict=True):
         assert line.startswith(f"step {step}/10 ")
         assert f"psnr {20 + step}.000" in line and "ssim 0.500" in line
-
-
-def rates(steps, warmup):
-    """Linear warm-up to 1 in `warmup` steps, then half a cosine that would reach 0 one step after the last."""
-    up = np.arange(1, warmup + 1) / warmup
-    down = np.arange(steps - warmup) / max(1, steps - warmup)
-    return np.concatenate([up, (1 + np.cos(np.pi * down)) / 2])
-
-
-@pytest.mark.parametrize(("steps", "warmup"), [(1, 1), (5, 1), (40, 4), (999, 99), (1000, 100), (3000, 100)])
-def test_learning_rate_warms_up_and_then_falls_as_half_a_cosine(steps, warmup):
-    weight = nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.Adam([weight], lr=0.02)
-    scheduler, used = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(steps)), []
-    for _ in range(steps):
-        used.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    np.testing.assert_allclose(used, 0.02 * rates(steps, warmup), atol=1e-8)
-    if steps > 1:
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-8)

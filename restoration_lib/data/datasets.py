@@ -47,7 +47,8 @@ class Images:
         self.skipped.append(line)
 
     def first(self, count: int) -> "Images":
-        return Images(self.names[:count], self.arrays[:count])
+        """The first `count` images; 0 is all."""
+        return Images(self.names[: count or None], self.arrays[: count or None])
 
     def drop_small(self, min_side: int) -> None:
         """Take out the images with a side below `min_side` px, and list them in `skipped`."""
@@ -118,6 +119,7 @@ class PairedImages:
         return len(self.clean)
 
     def first(self, count: int) -> "PairedImages":
+        """The first `count` pairs; 0 is all."""
         return PairedImages(self.clean.first(count), self.damaged and self.damaged.first(count))
 
 

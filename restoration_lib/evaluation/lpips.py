@@ -14,7 +14,8 @@ from restoration_lib.networks.vgg_weights import vgg16
 def lpips(target: np.ndarray, image: np.ndarray) -> float:
     """Distance of two 8-bit RGB images (H, W, 3), 16 px or more a side: 0 for equal ones, larger for less alike.
 
-    The weights are fetched at the first use, see `weights`; errors are those of `weights.vgg16` and `networks.vgg.VGG`.
+    The weights are fetched at the first use, see `networks.vgg_weights`; errors are those of its `vgg16` and of
+    `networks.vgg.VGG`.
     """
     network, heads = _judge()
     with torch.no_grad():

@@ -189,8 +189,9 @@ def summary_table(published: Path, path: Path) -> str:
         classical = [row for row in FIXED if row not in ("input", TRUE_MASK)]  # the true mask is an oracle's
         best = entry.get("instead") or tables.best_of(summary, classical, value, metric)
         cells = [tables.cell(summary, (row, value), metric) for row in ("input", best, entry["ours"])]
-        if cells[2] == "–":
-            raise ExperimentError(f"{path.name}: {entry['sweep']}: no row {entry['ours']} is published")
+        for row, cell in ((entry.get("instead"), cells[1]), (entry["ours"], cells[2])):
+            if row and cell == "–":
+                raise ExperimentError(f"{path.name}: {entry['sweep']}: no row {row} is published")
         link = (Path("results/published") / entry["sweep"]).as_posix()
         named = f"{cells[1]} ({best})" if best else "–"
         lines.append(

