@@ -144,9 +144,7 @@ def split_pairs(clean: str | Path, damaged: str | Path = "") -> tuple[dict[str, 
 def _side_by_side(damaged: str | Path, clean: str | Path) -> list[Path]:
     """Both folders, if neither is the other or lies inside it."""
     if str(clean) in SAMPLES:
-        raise ImageError(
-            f"clean: {clean} are samples, which have no damaged partners; give the folder of clean images"
-        )
+        raise ImageError(f"clean: {clean} are samples, which have no damaged partners; give the folder of clean images")
     folders = [Path(folder).expanduser() for folder in (damaged, clean)]
     places = [folder.resolve() for folder in folders]
     if places[0] == places[1]:

@@ -1,4 +1,4 @@
-"""Classical restoration, by scikit-image: what a network must beat. 8-bit RGB (H, W, 3)."""
+"""Classical restoration, by scikit-image: what a network must beat. 8-bit RGB (H, W, 3). And what tables call it."""
 
 import numpy as np
 from skimage.exposure import rescale_intensity
@@ -32,6 +32,7 @@ def biharmonic(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return (painted.clip(0, 1) * 255).round().astype(np.uint8)
 
 
+INPUT, RESTORED = "input", "restored"  # the degraded image, and what a network made of it
 MEDIAN = "median 5x5"
 
 SHUFFLE_BASELINES = {
@@ -53,5 +54,5 @@ TRUE_MASK, FOUND_MASK = "biharmonic, true mask", "biharmonic, found mask"
 BICUBIC = "bicubic"
 """For small images: `degradations.upscale`."""
 
-FIXED = ("input", *SHUFFLE_BASELINES, *AGEING_BASELINES, TRUE_MASK, FOUND_MASK, BICUBIC)
+FIXED = (INPUT, *SHUFFLE_BASELINES, *AGEING_BASELINES, TRUE_MASK, FOUND_MASK, BICUBIC)
 """Rows that stand first in every table, in this order: the degraded input and the classical baselines."""

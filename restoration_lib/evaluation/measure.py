@@ -11,10 +11,10 @@ from torch import Tensor
 
 from restoration_lib.data.datasets import Pair
 from restoration_lib.data.files import to_tensor, to_uint8
+from restoration_lib.evaluation.baselines import INPUT, RESTORED
 from restoration_lib.evaluation.metrics import METRICS
 from restoration_lib.methods.base import Method
 
-INPUT, RESTORED = "input", "restored"  # names of restorers; tables put the name of a case in the place of the second
 Made = object  # what a restorer makes of a pair: an image (1, 3, H, W), or whatever its score understands
 Restorer = Callable[[Pair], Made]
 Score = Callable[[Pair, Made], dict[str, float]]

@@ -13,8 +13,16 @@ from torch import Tensor
 from restoration_lib.data.datasets import Pair
 from restoration_lib.data.files import to_tensor, to_uint8
 from restoration_lib.evaluation import measure
-from restoration_lib.evaluation.baselines import FOUND_MASK, MEDIAN, SHUFFLE_BASELINES, TRUE_MASK, biharmonic
-from restoration_lib.evaluation.measure import INPUT, RESTORED, Restorer, Score
+from restoration_lib.evaluation.baselines import (
+    FOUND_MASK,
+    INPUT,
+    MEDIAN,
+    RESTORED,
+    SHUFFLE_BASELINES,
+    TRUE_MASK,
+    biharmonic,
+)
+from restoration_lib.evaluation.measure import Restorer, Score
 from restoration_lib.evaluation.metrics import METRICS, psnr
 
 SMALLEST = 64  # px, side of an image that can be measured: `checkerboard` asks for it

@@ -9,7 +9,8 @@ from torch import Tensor
 from restoration_lib.data.datasets import Images, Pair, degraded_pairs
 from restoration_lib.data.files import to_uint8
 from restoration_lib.degradations import keep
-from restoration_lib.evaluation.measure import RESTORED, measure
+from restoration_lib.evaluation.baselines import RESTORED
+from restoration_lib.evaluation.measure import measure
 from restoration_lib.evaluation.metrics import ciede2000, psnr
 
 TRANSLATION = ("round_trip", "identity", "colour_shift")

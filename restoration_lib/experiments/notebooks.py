@@ -64,15 +64,15 @@ def typed(name: str, value: object, literals: Mapping, notebook: str) -> object:
     Raises:
         ExperimentError: no such parameter, or a value of another type.
     """
-    root, _, key = name.partition(".")
+    root, dot, key = name.partition(".")
     if root not in literals:
         close = difflib.get_close_matches(root, literals, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ExperimentError(f"{name}: no such parameter in {notebook}{hint}")
     literal = literals[root]
-    if key:
-        if not isinstance(literal, dict):
-            raise ExperimentError(f"{name}: {root} is no dictionary in {notebook}")
+    if dot:
+        if not key or not isinstance(literal, dict):
+            raise ExperimentError(f"{name}: names no entry of a dictionary in {notebook}")
         literal = literal.get(key)  # None for a key that the cell does not have: what takes the dictionary checks it
     if type(literal) is float and type(value) is int:
         return float(value)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-from restoration_lib.evaluation.baselines import FIXED, TRUE_MASK
+from restoration_lib.evaluation.baselines import FIXED, INPUT, TRUE_MASK
 from restoration_lib.evaluation.metrics import METRICS
 from restoration_lib.experiments import runs, tables
 from restoration_lib.experiments.notebooks import PROJECT, ExperimentError, is_complete, link_figures, relink
@@ -45,7 +45,7 @@ def report(sweeps: list[Path], profile: str, out: Path, publish: bool = False) -
     try:
         for sweep in sweeps:
             folder = source / sweep.stem
-            if "report" in read_yaml(sweep):
+            if read_yaml(sweep).get("report"):
                 read_runs(sweep, folder, write_tables(sweep, folder))
                 print((folder / "table.md").read_text(encoding="utf-8"))
         if publish:
@@ -117,7 +117,7 @@ def publish_all(sweeps: list[Path], source: Path, target: Path) -> None:
         raise ExperimentError("the library or the notebooks have changes that are not committed: commit them first")
     for sweep in sweeps:
         publish(source / sweep.stem, target / sweep.stem, read_yaml(sweep).get("publish", "all") == "numbers")
-        if notebook := read_yaml(sweep).get("report", {}).get("notebook"):
+        if notebook := (read_yaml(sweep).get("report") or {}).get("notebook"):
             publish(source / notebook.stem, target / notebook.stem)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"published {target.name}: {size / 1e6:.1f} MB")
@@ -130,7 +130,9 @@ def publish(source: Path, target: Path, numbers_only: bool = False) -> None:
 
     Runs of all seeds publish their numbers, those of the first seed their notebook and their images too.
     """
-    records = runs.read_all(source)
+    records = runs.read_all(source) + ([runs.read(source)] if is_complete(source) else [])
+    if not records:
+        raise ExperimentError(f"{source}: nothing to publish; `restoration sweep` and `restoration report` make it")
     if dirty := [r["folder"].name for r in records if r["provenance"]["commit"].endswith("+")]:
         raise ExperimentError(f"{dirty[0]}: was made from changes that were never committed; remove it and run it anew")
     first = min((record["parameters"].get("seed", 0) for record in records), default=0)
@@ -186,9 +188,9 @@ def summary_table(published: Path, path: Path) -> str:
         if not records:
             raise ExperimentError(f"{path.name}: {entry['sweep']}: nothing of it is published")
         summary, metric = tables.over_seeds(runs.rows(records), "variant", parameter), entry["metric"]
-        classical = [row for row in FIXED if row not in ("input", TRUE_MASK)]  # the true mask is an oracle's
+        classical = [row for row in FIXED if row not in (INPUT, TRUE_MASK)]  # the true mask is an oracle's
         best = entry.get("instead") or tables.best_of(summary, classical, value, metric)
-        cells = [tables.cell(summary, (row, value), metric) for row in ("input", best, entry["ours"])]
+        cells = [tables.cell(summary, (row, value), metric) for row in (INPUT, best, entry["ours"])]
         for row, cell in ((entry.get("instead"), cells[1]), (entry["ours"], cells[2])):
             if row and cell == "–":
                 raise ExperimentError(f"{path.name}: {entry['sweep']}: no row {row} is published")

@@ -29,6 +29,7 @@ import yaml
 from restoration_lib.experiments.notebooks import ExperimentError, parameters_cell, typed
 
 PROFILE_KEYS = ("base", "cases", "grid")
+REPORT_KEYS = ("columns", "metrics", "tables", "notebook")
 SWEEP_KEYS = ("extends", "notebook", "case_parameter", "profiles", "publish", "report", *PROFILE_KEYS)
 
 
@@ -116,7 +117,21 @@ def read_yaml(yaml_path: str | Path) -> dict:
             raise ExperimentError(f"case_parameter: {spec['case_parameter']!r} is not text")
         if spec.get("publish", "all") not in ("all", "numbers"):
             raise ExperimentError(f"publish: {spec['publish']!r} is neither `all` nor `numbers`")
+        if spec.get("report"):
+            _check_report(spec)
     return spec
+
+
+def _check_report(spec: dict) -> None:
+    section = spec["report"]
+    _check_mapping("report", section, REPORT_KEYS)
+    for key in ("columns", "tables"):
+        if not isinstance(section.get(key), dict) or not section[key]:
+            raise ExperimentError(f"report.{key}: missing, or not a mapping")
+    if len(section["columns"]) > 1:
+        raise ExperimentError(f"report.columns: one parameter, not {len(section['columns'])}")
+    if "case_parameter" not in spec:
+        raise ExperimentError("case_parameter: missing, the report's rows are named by it")
 
 
 def _read(path: Path, extending: tuple[Path, ...]) -> dict:

@@ -6,10 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from restoration_lib.evaluation.baselines import FIXED
+from restoration_lib.evaluation.baselines import FIXED, RESTORED
 from restoration_lib.evaluation.metrics import METRICS
-
-RESTORED = "restored"  # how rows name what a network made; see `evaluation.measure`
 
 
 def name_rows(rows: pd.DataFrame, case: str) -> pd.DataFrame:

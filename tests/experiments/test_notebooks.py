@@ -97,7 +97,7 @@ def test_a_whole_number_serves_for_a_fraction(name):
         ("limit", {1}, "limit: {1} is set, 03 wants a value"),
         ("losses", [1], "losses: [1] is list, 03 wants dict, as in {'cycle': 10.0}"),
         ("losses.cycle", "x", "losses.cycle: 'x' is str, 03 wants float, as in 10.0"),
-        ("rate.low", 1, "rate.low: rate is no dictionary in 03"),
+        ("rate.low", 1, "rate.low: names no entry of a dictionary in 03"),
         ("step", 1, "step: no such parameter in 03; did you mean steps?"),
         ("loss.cycle", 1, "loss.cycle: no such parameter in 03; did you mean losses?"),
         ("quite_another", 1, "quite_another: no such parameter in 03"),

@@ -148,7 +148,7 @@ def test_new_entries_of_a_dictionary_have_any_type_and_keep_their_order(write):
         ({"base": {"losses.rounds": 2.5}}, ["losses.rounds:", "2.5", "int"]),
         ({"grid": {"losses.cycle": [1, True]}}, ["losses.cycle:", "True", "bool", "float"]),
         ({"cases": {"a": {"loses.cycle": 1}}, "case_parameter": "variant"}, ["loses.cycle:", "did you mean losses?"]),
-        ({"base": {"rate.low": 1}}, ["rate.low:", "rate is no dictionary in 03_tiny.ipynb"]),
+        ({"base": {"rate.low": 1}}, ["rate.low:", "names no entry of a dictionary in 03_tiny.ipynb"]),
         ({"base": {"losses": 3}}, ["losses:", "3", "dict"]),
         ({"base": {"losses.cycle": 1}, "grid": {"losses.cycle": [2]}}, ["losses.cycle:", "two places"]),
         ({"grid": {"losses.cycle": [1, 1.0]}}, ["two runs are equal"]),

@@ -5,14 +5,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from restoration_lib import training
 from restoration_lib.degradations.scratches import damage_mask, scratched
 from restoration_lib.methods.pix2pix import Pix2Pix, depth_for
 from restoration_lib.networks.refined import RefinedGenerator
 from restoration_lib.networks.unet import UNet
-
 
 LOSSES = {"l1": 100.0, "adversarial": 1.0}
 

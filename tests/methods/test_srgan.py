@@ -11,7 +11,6 @@ from torch import nn
 from restoration_lib import training
 from restoration_lib.methods.srgan import SRGAN, two_stages
 
-
 LOSSES = {"content": 1.0, "adversarial": 1e-3}
 
 
