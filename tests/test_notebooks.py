@@ -8,15 +8,15 @@ import pytest
 import yaml
 from PIL import Image
 
-from restoration_lib import report, sweep
+from restoration_lib.__main__ import main
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-TINY = {"size": 48, "crop": 32, "channels": 8, "blocks": 1, "batch_size": 2, "steps": 4, "interval": 2}
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+TINY = {"batch_size": 2, "steps": 4, "validate_every": 2}
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Ten small pictures, and a JPEG that was cut off."""
+    """Ten small images, and a JPEG that was cut off."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     for k in range(10):
@@ -38,73 +38,102 @@ def tiny(name: str, folder: Path, **changes) -> Path:
     return path
 
 
+def run(command: str, *paths: Path, out: Path) -> int:
+    options = ["--profile", "tiny", "--out", str(out), *(["--workers", "2"] if command == "sweep" else [])]
+    return main([command, *map(str, paths), *options])
+
+
+def records(out: Path, sweep: str) -> dict[str, dict]:
+    """The records of a sweep's runs by their variants; `folder` is where each lies."""
+    found = sorted((out / "tiny").glob(f"{sweep}/*/run.json"))
+    read = [json.loads(path.read_text()) | {"folder": path.parent} for path in found]
+    return {record["parameters"].get("variant", ""): record for record in read}
+
+
+def figures(folder: Path) -> set[str]:
+    return {path.stem for path in folder.glob("figures/*")}
+
+
 @pytest.mark.slow
 def test_01_shows_the_data(tmp_path, photos):
     path = tiny("data_loading", tmp_path, base={"dataset": str(photos), "size": 40, "batch_size": 2, "rates": [1.0]})
-    assert sweep.main([str(path), "--profile", "tiny", "--out", str(tmp_path)]) == 0
-    [record] = (tmp_path / "tiny").glob("data_loading/*/run.json")
-    assert "cut.jpg" in json.loads(record.read_text())["skipped"][0]
-    assert len(list(record.parent.glob("figures/*.png"))) == 6
-    assert "widget" not in (record.parent / "notebook.ipynb").read_text().lower().replace("ipywidgets", "")
+    assert run("sweep", path, out=tmp_path) == 0
+    record = records(tmp_path, "data_loading")[""]
+    assert "cut.jpg" in record["skipped"][0]
+    assert len(figures(record["folder"])) == 6
+    assert "widget" not in (record["folder"] / "notebook.ipynb").read_text().lower().replace("ipywidgets", "")
 
 
 @pytest.mark.slow
 def test_02_restores_old_photographs_and_06_translates(tmp_path, photos):
     """Both CycleGANs, by their sweeps; 06b reads the runs of 06."""
-    small = {"size": 66, "crop": 64, "features": 4, "blocks": 1, "steps": 4, "interval": 2}
+    small = {"size": 66, "crop": 64, "features": 4, "options.blocks": 1, **TINY, "batch_size": 1}
     (tmp_path / "other").mkdir()
     for path in sorted(photos.glob("?.jpg")):
         Image.open(path).rotate(90, expand=True).save(tmp_path / "other" / path.name)
-    domains = {"old": str(photos), "new": str(photos), "photographs": str(tmp_path / "other")}
-    restore = tiny("old_photos", tmp_path, base=domains | small, grid={"seed": [0]})
+    restore = tiny("old_photos", tmp_path, base={"old": str(photos), "new": str(photos)} | small, grid={"seed": [0]})
     domains = {"domain_a": str(photos), "domain_b": str(tmp_path / "other")}
-    translate = tiny("identity", tmp_path, base=domains | small, grid={"lambda_cycle": [10.0], "seed": [0]})
-    command = [str(restore), str(translate), "--profile", "tiny", "--out", str(tmp_path)]
-    assert sweep.main([*command, "--workers", "2"]) == 0
-    assert report.main(command) == 0
+    translate = tiny("identity", tmp_path, base=domains | small, grid={"losses.cycle": [10.0], "seed": [0]})
+    assert run("sweep", restore, translate, out=tmp_path) == 0
+    assert run("report", restore, translate, out=tmp_path) == 0
 
-    [path] = (tmp_path / "tiny").glob("old_photos/*/run.json")
-    record = json.loads(path.read_text())
-    assert {row["method"] for row in record["rows"]} == {"input", "restored", "stretch", "stretch + median 3x3"}
-    assert set(record["rows"][0]) == {"picture", "method", "psnr", "ssim", "ciede2000", "checkerboard"}
+    record = records(tmp_path, "old_photos")["colour"]
+    methods = {"input", "restored", "restored, half stretch", "stretch", "stretch + median 3x3"}
+    assert {row["method"] for row in record["rows"]} == methods
+    assert set(record["rows"][0]) == {"image", "method", "psnr", "ssim", "ciede2000", "checkerboard"}
     assert set(record["translation"]["a"]) == {"round_trip", "identity", "colour_shift"}
     assert [line for line in record["skipped"] if "cut.jpg" in line]
-    assert len(list(path.parent.glob("figures/*.png"))) == 7
+    assert len(figures(record["folder"])) == 9
     table = (tmp_path / "tiny" / "old_photos" / "table.md").read_text()
-    assert "| PSNR (dB), aged | SSIM, aged | CIEDE2000, aged | checkerboard (dB), aged |" in table
+    assert "| PSNR (dB) ↑, aged | SSIM ↑, aged | CIEDE2000 ↓, aged | checkerboard (dB) ↓, aged |" in table
+    assert "| colour, half stretch |" in table
 
-    assert len(list((tmp_path / "tiny").glob("identity/*/run.json"))) == 2
+    assert len(records(tmp_path, "identity")) == 2
     table = (tmp_path / "tiny" / "identity" / "table.md").read_text()
-    assert "| without identity mapping |" in table and "colour shift (CIEDE2000), cycle 10" in table
-    assert len(list((tmp_path / "tiny" / "06b_identity_sweep").glob("figures/*.png"))) == 5
+    assert "| without identity mapping |" in table and "colour shift (CIEDE2000) ↓, cycle 10" in table
+    assert len(figures(tmp_path / "tiny" / "06b_identity_sweep")) == 5
 
 
 @pytest.mark.slow
 def test_03_trains_and_04_reads_the_runs(tmp_path, photos, capsys):
-    path = tiny("loss_ablation", tmp_path, base={"dataset": str(photos), **TINY}, grid={"rate": [1.0], "seed": [0]})
-    command = [str(path), "--profile", "tiny", "--out", str(tmp_path)]
-    assert sweep.main([*command, "--workers", "2"]) == 0
-    assert report.main(command) == 0
+    base = {"dataset": str(photos), "size": 48, "crop": 32, "options": {"channels": 8, "blocks": 1}, **TINY}
+    grid = {"degradation_options.rate": [1.0], "seed": [0]}
+    path = tiny("loss_ablation", tmp_path, base=base, grid=grid)
+    assert run("sweep", path, out=tmp_path) == 0
+    assert run("report", path, out=tmp_path) == 0
 
-    runs = sorted((tmp_path / "tiny" / "loss_ablation").glob("*/run.json"))
-    assert len(runs) == 5
-    record = json.loads(runs[0].read_text())
+    found = records(tmp_path, "loss_ablation")
+    assert len(found) == 5
+    record = found["L1 + MS-SSIM + cosine + adversarial"]
     assert {row["method"] for row in record["rows"]} >= {"input", "restored", "median 3x3", "non-local means"}
     assert [line for line in record["skipped"] if "cut.jpg" in line]
-    assert (runs[0].parent / "history.csv").read_text().splitlines()[0].startswith("step,generator")
-    assert (runs[0].parent / "checkpoints" / "best.safetensors").exists()
+    assert (record["folder"] / "history.csv").read_text().splitlines()[0].startswith("step,generator")
+    assert (record["folder"] / "checkpoints" / "best.safetensors").exists()
+    assert "adversarial" not in found["L1 + MS-SSIM + cosine"]["parameters"]["losses"]
 
     table = (tmp_path / "tiny" / "loss_ablation" / "table.md").read_text()
     assert table.count("| L1 + MS-SSIM + cosine + adversarial |") == 2
-    assert "1 test pictures; 4 steps of 2 crops of 32 px; seeds 0 " in table
+    assert "1 test images; 4 steps of 2 crops of 32 px; seed 0; " in table
 
     notebook = tmp_path / "tiny" / "04_loss_ablation" / "notebook.ipynb"
-    assert len(list(notebook.parent.glob("figures/*.png"))) == 5
+    assert len(figures(notebook.parent)) == 5
     written = notebook.stat().st_mtime_ns
-    assert report.main(command) == 0
+    assert run("report", path, out=tmp_path) == 0
     assert notebook.stat().st_mtime_ns == written, "nothing changed, so 04 is not executed again"
-    assert sweep.main(command) == 0
+    assert run("sweep", path, out=tmp_path) == 0
     assert "5 complete already" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_03_undoes_another_degradation_chosen_by_name(tmp_path, photos):
+    """A name and its options in a YAML are all it takes."""
+    base = {"dataset": str(photos), "size": 48, "crop": 32, "options": {"channels": 8, "blocks": 1}, **TINY}
+    base |= {"degradation": "ageing", "degradation_options": {"strength": 0.5}}
+    path = tiny("shuffled_faces", tmp_path, base=base, grid={"seed": [0]})
+    assert run("sweep", path, out=tmp_path) == 0
+    [record] = records(tmp_path, "shuffled_faces").values()
+    psnr = [row["psnr"] for row in record["rows"] if row["method"] == "input"]
+    assert max(psnr) < 40 and record["parameters"]["degradation"] == "ageing"
 
 
 @pytest.mark.slow
@@ -113,91 +142,70 @@ def test_05_removes_scratches_and_05b_reads_the_runs(tmp_path, photos):
     overlays = tmp_path / "overlays"
     overlays.mkdir()
     for k in range(10):
-        cover = np.zeros((40, 40), dtype=np.uint8)
-        cover[k : k + 4] = 255
-        Image.fromarray(cover).save(overlays / f"{k}.png")
-    small = {
-        "crop": 64,
-        "features": 4,
-        "depth": 3,
-        "discriminator_features": 4,
-        "batch_size": 2,
-        "steps": 4,
-        "interval": 2,
-    }
-    base = {"clean": str(photos), "overlays": str(overlays), "photographs": str(photos), "limit": 1, **small}
+        mask = np.zeros((40, 40), dtype=np.uint8)
+        mask[k : k + 4] = 255
+        Image.fromarray(mask).save(overlays / f"{k}.png")
+    small = {"crop": 64, "options": {"features": 4, "depth": 3, "discriminator_features": 4}, **TINY}
+    base = {"clean": str(photos), "overlays": str(overlays), "photographs": str(photos), **small}
     cases = {"original": {"generator": "unet"}, "refined": {}}
     path = tiny("pix2pix_limits", tmp_path, base=base, cases=cases, grid={"seed": [0]})
-    command = [str(path), "--profile", "tiny", "--out", str(tmp_path)]
-    assert sweep.main([*command, "--workers", "2"]) == 0
-    assert report.main(command) == 0
-    records = [json.loads(path.read_text()) for path in sorted((tmp_path / "tiny").glob("pix2pix_limits/*/run.json"))]
+    assert run("sweep", path, out=tmp_path) == 0
+    assert run("report", path, out=tmp_path) == 0
+    found = records(tmp_path, "pix2pix_limits")
     tests = {"drawn", "overlays", "own size", "through 64 px", "5 %", "10 %", "20 %", "40 %"}
-    for record in records:
+    for record in found.values():
         assert {row["test"] for row in record["rows"]} == tests
         assert [line for line in record["skipped"] if "cut.jpg" in line] and record["overlays"]["test"] >= 1
-    methods = [{row["method"] for row in record["rows"]} for record in records]
-    found = {"biharmonic, found mask"}
-    assert methods[1] - methods[0] == found and methods[0] == {
-        "input",
-        "restored",
-        "median 5x5",
-        "biharmonic, true mask",
-    }
-    assert all(row["unmasked_change"] in (0, None) for row in records[1]["rows"])
+    original, refined = ({row["method"] for row in found[case]["rows"]} for case in ("original", "refined"))
+    assert original == {"input", "restored", "median 5x5", "biharmonic, true mask"}
+    assert refined - original == {"biharmonic, found mask"}
+    assert all(row["unmasked_change"] in (0, None) for row in found["refined"]["rows"])
     table = (tmp_path / "tiny" / "pix2pix_limits" / "table.md").read_text()
-    assert "PSNR inside the damage (dB), drawn" in table and "| biharmonic, found mask |" in table
-    assert len(list((tmp_path / "tiny" / "05b_pix2pix_limits").glob("figures/*.png"))) == 5
+    assert "PSNR inside the damage (dB) ↑, drawn" in table and "| biharmonic, found mask |" in table
+    assert len(figures(tmp_path / "tiny" / "05b_pix2pix_limits")) == 5
 
     pairs = tmp_path / "pairs"
     for folder in ("color", "gray"):
         (pairs / folder).mkdir(parents=True)
-        for picture in sorted(photos.glob("?.jpg")):
-            pixels = np.array(Image.open(picture))
+        for image in sorted(photos.glob("?.jpg")):
+            pixels = np.array(Image.open(image))
             if folder == "gray":
                 pixels[20:50, 30:34] = 255
-            Image.fromarray(pixels).save(pairs / folder / picture.with_suffix(".png").name)
+            Image.fromarray(pixels).save(pairs / folder / image.with_suffix(".png").name)
     (pairs / "gray" / "0.png").unlink()
     path = tiny("scratches", tmp_path, base={**base, "clean": str(pairs)}, cases={"refined": {}}, report={})
-    assert sweep.main([str(path), "--profile", "tiny", "--out", str(tmp_path)]) == 0
-    [path] = (tmp_path / "tiny").glob("scratches/*/run.json")
-    record = json.loads(path.read_text())
-    assert record["alone"] == ["color/0.png"] and "given" in {row["test"] for row in record["rows"]}
+    assert run("sweep", path, out=tmp_path) == 0
+    record = records(tmp_path, "scratches")["refined"]
+    assert record["unmatched"] == ["color/0.png"] and "given" in {row["test"] for row in record["rows"]}
 
 
 @pytest.mark.slow
-def test_07_enlarges_pictures_and_07b_reads_the_runs(tmp_path, photos):
+def test_07_enlarges_images_and_07b_reads_the_runs(tmp_path, photos):
     """Both cases, and a second test set."""
     tests = tmp_path / "tests" / "set"
     tests.mkdir(parents=True)
     Image.open(photos / "1.jpg").convert("L").save(tests / "grey.png")
-    base = {"dataset": str(photos), "tests": str(tests.parent), "crop": 32, "test_crop": 64, "features": 4, "blocks": 1}
-    base |= {"discriminator_features": 4, "batch_size": 2, "vgg": "vgg16", "interval": 2}
+    base = {"dataset": str(photos), "tests": str(tests.parent), "crop": 32, "test_crop": 64, "features": 4}
+    base |= {"options.blocks": 1, "options.discriminator_features": 4}
+    base |= {"batch_size": 2, "judge": "vgg16", "validate_every": 2}
     cases = {
         "MSE + GAN": {"pretraining_steps": 2, "adversarial_steps": 2},
         "GAN without pretraining": {"pretraining_steps": 0, "adversarial_steps": 4},
     }
     spec = yaml.safe_load((NOTEBOOKS / "sweeps" / "srgan_pretraining.yaml").read_text())["report"]
-    section = {
-        **spec,
-        "columns": {"test": {"set 4x": "set 4x"}},
-        "notebook": str(NOTEBOOKS / Path(spec["notebook"]).name),
-    }
+    notebook = str(NOTEBOOKS / Path(spec["notebook"]).name)
+    section = {**spec, "columns": {"test": {"set 4x": "set 4x"}}, "notebook": notebook}
     grid = {"scale": [4], "seed": [0]}
     path = tiny("srgan_pretraining", tmp_path, base=base, cases=cases, grid=grid, report=section)
-    command = [str(path), "--profile", "tiny", "--out", str(tmp_path)]
-    assert sweep.main([*command, "--workers", "2"]) == 0
-    assert report.main(command) == 0
-    paths = sorted((tmp_path / "tiny").glob("srgan_pretraining/*/run.json"))
-    records = {record["parameters"]["variant"]: record for record in map(json.loads, map(Path.read_text, paths))}
-    assert {name: record["vgg"] for name, record in records.items()} == {
-        "MSE + GAN": "vgg16", "GAN without pretraining": "vgg16"
-    }  # fmt: skip
-    for name, record in records.items():
+    assert run("sweep", path, out=tmp_path) == 0
+    assert run("report", path, out=tmp_path) == 0
+    found = records(tmp_path, "srgan_pretraining")
+    assert {name: record["vgg"] for name, record in found.items()} == dict.fromkeys(cases, "vgg16")
+    for name, record in found.items():
         assert {row["test"] for row in record["rows"]} == {"photos0 4x", "set 4x"}
-        stages = {"MSE + GAN", "MSE + GAN, first stage"} if name == "MSE + GAN" else {name}
-        assert {row["variant"] for row in record["rows"]} == stages | {"bicubic"}
-        assert [line for line in record["skipped"] if "cut.jpg" in line] and record["parameters"]["steps"] == 4
+        stages = {"restored", "restored, first stage"} if name == "MSE + GAN" else {"restored"}
+        assert {row["method"] for row in record["rows"]} == stages | {"bicubic"}
+        assert [line for line in record["skipped"] if "cut.jpg" in line] and record["training"]["steps"] == 4
     table = (tmp_path / "tiny" / "srgan_pretraining" / "table.md").read_text()
-    assert "| PSNR of Y (dB), set 4x |" in table and "| bicubic |" in table and "| MSE + GAN, first stage |" in table
-    assert len(list((tmp_path / "tiny" / "07b_srgan_pretraining").glob("figures/*.png"))) == 3
+    assert "| PSNR of Y (dB) ↑, set 4x |" in table and "| bicubic |" in table and "| MSE + GAN, first stage |" in table
+    assert len(figures(tmp_path / "tiny" / "07b_srgan_pretraining")) == 3

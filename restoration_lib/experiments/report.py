@@ -14,6 +14,7 @@ notebooks/summary.yaml says, into the README's block. The section:
 """
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -102,7 +103,8 @@ def read_runs(sweep: Path, folder: Path, changed: bool) -> None:
     target = folder.parent / notebook.stem
     if changed or not is_complete(target):
         shutil.rmtree(target, ignore_errors=True)
-        outcome = execute(PlannedRun(notebook.stem, notebook, {"runs_folder": str(folder)}), target, threads=1)
+        parameters = {"runs_folder": os.path.relpath(folder, notebook.parent)}  # records name no path of the machine
+        outcome = execute(PlannedRun(notebook.stem, notebook, parameters), target, threads=1)
         if outcome.error:
             raise ExperimentError(f"{notebook.name}: {outcome.error}")
 
