@@ -36,10 +36,10 @@ def images(
     return _laid_out([[_pixels(image) for image in row] for row in rows], titles, labels, side)
 
 
-def captioned(pictures: Sequence[Tensor], titles: Sequence[str], width: int, side: int = 192) -> Figure:
+def captioned(shown: Sequence[Tensor], titles: Sequence[str], width: int, side: int = 192) -> Figure:
     """Images with a title each, `width` in a row."""
-    rows = [[_pixels(image) for image in pictures[k : k + width]] for k in range(0, len(pictures), width)]
-    return _laid_out(rows, [list(titles[k : k + width]) for k in range(0, len(pictures), width)], (), side)
+    rows = [[_pixels(image) for image in shown[k : k + width]] for k in range(0, len(shown), width)]
+    return _laid_out(rows, [list(titles[k : k + width]) for k in range(0, len(shown), width)], (), side)
 
 
 def zoom(
@@ -112,16 +112,16 @@ def _scaled(pixels: np.ndarray, side: int) -> np.ndarray:
     return blocks.mean((1, 3)).round().astype(np.uint8)
 
 
-def histograms(pictures: Mapping[str, Tensor]) -> Figure:
+def histograms(shown: Mapping[str, Tensor]) -> Figure:
     """Histogram of each colour channel, a panel for each image."""
-    figure, axes = _panels(1, len(pictures), 3.2, 2.3, sharey=True)
-    for axis, (title, image) in zip(axes[0], pictures.items(), strict=True):
+    figure, axes = _panels(len(shown), 3.2, 2.3, sharey=True)
+    for axis, (title, image) in zip(axes, shown.items(), strict=True):
         for channel, colour in zip(image.reshape(image.shape[-3:]), ("tab:red", "tab:green", "tab:blue"), strict=True):
             axis.hist(channel.flatten().numpy(), bins=64, histtype="step", color=colour)
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("value")
-    axes[0][0].set_ylabel("pixels")
-    return _done(figure)
+    axes[0].set_ylabel("pixels")
+    return figure
 
 
 def losses(history: pd.DataFrame) -> Figure:
@@ -130,110 +130,103 @@ def losses(history: pd.DataFrame) -> Figure:
     sides = {"generator": [n for n in names if not n.startswith("discriminator")]}
     if own := [n for n in names if n.startswith("discriminator")]:
         sides["discriminator"] = own
-    figure, axes = _panels(1, len(sides), 5.2, 3)
-    for axis, (title, side) in zip(axes[0], sides.items(), strict=True):
+    figure, axes = _panels(len(sides), 5.2, 3)
+    for axis, (title, side) in zip(axes, sides.items(), strict=True):
         for name in side:
             label = "total" if name == title else name.removeprefix("discriminator_")
             axis.plot(history["step"], history[name], label=label, lw=2 if label == "total" else 1)
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel("step")
-        axis.legend(fontsize=8)
-    axes[0][0].set_yscale("log")
-    axes[0][0].set_ylabel("weighted loss")
-    return _done(figure)
+        _label(axis, "step", "weighted loss")
+    axes[0].set_yscale("log")
+    return figure
 
 
 def validation(histories: Mapping[str, pd.DataFrame], names: Sequence[str] = ("psnr", "ssim")) -> Figure:
     """The named metrics on the validation images over the steps, a line for each history."""
-    figure, axes = _panels(1, len(names), 5.2, 3)
-    for axis, name in zip(axes[0], names, strict=True):
+    figure, axes = _panels(len(names), 5.2, 3)
+    for axis, name in zip(axes, names, strict=True):
         for title, history in histories.items():
             points = history.dropna(subset=f"validation_{name}")
             axis.plot(points["step"], points[f"validation_{name}"], marker=".", label=title)
-        axis.set_xlabel("step")
-        axis.set_ylabel(f"validation {METRICS[name].heading}")
-        axis.grid(alpha=0.3)
-    axes[0][0].legend(fontsize=8)
-    return _done(figure)
+        _label(axis, "step", f"validation {METRICS[name].heading}", legend=axis is axes[0])
+    return figure
 
 
 def dots(table: pd.DataFrame, spread: pd.DataFrame, xlabel: str) -> Figure:
     """A line for each row, on it a dot for each column, with whiskers of ± spread: no axis that must start at 0."""
-    figure, axis = plt.subplots(figsize=(8, 0.36 * len(table) + 1.1), layout="constrained")
+    figure, [axis] = _panels(1, 8, 0.36 * len(table) + 1.1)
     y = np.arange(len(table))[::-1]
     for k, column in enumerate(table):
         whisker = spread[column].reindex(table.index).fillna(0)
         place = y + 0.12 * ((len(table.columns) - 1) / 2 - k)
         axis.errorbar(table[column], place, xerr=whisker, fmt="o", ms=5, capsize=3, label=str(column))
-    return _named_rows(figure, axis, y, table.index, xlabel, legend=True)
+    _name_lines(axis, y, table.index)
+    _label(axis, xlabel)
+    return figure
 
 
 def intervals(table: pd.DataFrame, xlabel: str) -> Figure:
     """Mean differences with their intervals: columns `difference`, `low`, `high`, a line for each row."""
-    figure, axis = plt.subplots(figsize=(8, 0.4 * len(table) + 1), layout="constrained")
+    figure, [axis] = _panels(1, 8, 0.4 * len(table) + 1)
     y = np.arange(len(table))[::-1]
     error = [table["difference"] - table["low"], table["high"] - table["difference"]]
     axis.errorbar(table["difference"], y, xerr=np.array(error), fmt="o", capsize=3)
     axis.axvline(0, color="black", lw=0.8)
-    return _named_rows(figure, axis, y, table.index, xlabel)
-
-
-def _named_rows(figure: Figure, axis: Axes, y: np.ndarray, names: pd.Index, xlabel: str, legend=False) -> Figure:
-    axis.set_yticks(y, [str(name) for name in names], fontsize=8)
-    axis.set_ylim(-0.6, len(names) - 0.4)
-    axis.set_xlabel(xlabel)
-    axis.grid(axis="x", alpha=0.3)
-    if legend:
-        axis.legend(fontsize=8)
-    return _done(figure)
+    _name_lines(axis, y, table.index)
+    _label(axis, xlabel, legend=False)
+    return figure
 
 
 def curves(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
     """A curve for each column over the numbers of the table's index, or over its names, evenly spaced."""
-    figure, axis = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    figure, [axis] = _panels(1, 8, 3.2)
     numbers = pd.api.types.is_float_dtype(table.index)
     for name in table:
         x = table.index if numbers else range(len(table))
         axis.plot(x, table[name], lw=1, marker="" if numbers else ".", label=str(name))
     if not numbers:
         axis.set_xticks(range(len(table)), [str(value) for value in table.index])
-    axis.set_xlabel(xlabel)
-    axis.set_ylabel(ylabel)
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
-    return _done(figure)
+    _label(axis, xlabel, ylabel)
+    return figure
 
 
 def points(table: pd.DataFrame, x: str, y: str) -> Figure:
     """One metric against another, of METRICS: a named point for each row."""
-    figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    figure, [axis] = _panels(1, 6, 3.6)
     for name, row in table.iterrows():
         axis.plot(row[x], row[y], marker="o", ls="none", label=str(name))
-    axis.set_xlabel(METRICS[x].heading)
-    axis.set_ylabel(METRICS[y].heading)
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
-    return _done(figure)
+    _label(axis, METRICS[x].heading, METRICS[y].heading)
+    return figure
 
 
 def error_maps(maps: Mapping[str, np.ndarray], top: float) -> Figure:
     """Maps (H, W) of absolute error in grey levels, one colour scale from 0 to `top` for all."""
-    figure, axes = _panels(1, len(maps), 2.8, 2.6)
-    for axis, (title, values) in zip(axes[0], maps.items(), strict=True):
+    figure, axes = _panels(len(maps), 2.8, 2.6)
+    for axis, (title, values) in zip(axes, maps.items(), strict=True):
         image = axis.imshow(values, vmin=0, vmax=top, cmap="magma", interpolation="nearest")
         axis.set_title(title, fontsize=9)
         axis.set_axis_off()
-    figure.colorbar(image, ax=axes[0].tolist(), label="grey levels", shrink=0.8)
-    return _done(figure)
-
-
-def _panels(rows: int, columns: int, width: float, height: float, **options) -> tuple[Figure, np.ndarray]:
-    size = (width * columns, height * rows)
-    return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
-
-
-def _done(figure: Figure) -> Figure:
-    """Close the figure in pyplot, so that a notebook shows it once: as the value of its cell."""
-    figure.set_dpi(DPI)
-    plt.close(figure)
+    figure.colorbar(image, ax=list(axes), label="grey levels", shrink=0.8)
     return figure
+
+
+def _panels(count: int, width: float, height: float, **options) -> tuple[Figure, np.ndarray]:
+    """A figure, closed in pyplot, so that a notebook shows it once, and its axes side by side, of so many inches."""
+    figure, axes = plt.subplots(
+        1, count, figsize=(width * count, height), dpi=DPI, squeeze=False, layout="constrained", **options
+    )
+    plt.close(figure)
+    return figure, axes[0]
+
+
+def _label(axis: Axes, xlabel: str, ylabel: str = "", legend: bool = True) -> None:
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    axis.grid(alpha=0.3)
+    if legend:
+        axis.legend(fontsize=8)
+
+
+def _name_lines(axis: Axes, y: np.ndarray, names: pd.Index) -> None:
+    axis.set_yticks(y, [str(name) for name in names], fontsize=8)
+    axis.set_ylim(-0.6, len(names) - 0.4)

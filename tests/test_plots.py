@@ -185,13 +185,13 @@ def test_long_titles_are_wrapped_and_cover_neither_images_nor_each_other(side):
 
 
 def test_captioned_shows_each_image_under_its_title_and_leaves_the_rest_empty(tmp_path):
-    pictures, titles = [image(k) for k in range(5)], list("abcde")
-    figure = plots.captioned([pictures[0], pictures[1][None], *pictures[2:]], titles, 3, side=24)
+    originals, titles = [image(k) for k in range(5)], list("abcde")
+    figure = plots.captioned([originals[0], originals[1][None], *originals[2:]], titles, 3, side=24)
     assert [axis.get_title() for axis in figure.axes] == titles
     assert not any(axis.axison for axis in figure.axes)
     pixels = rendered(figure, tmp_path)
     assert pixels.shape == (2 * (17 + 20) + 6, 3 * 24 + 2 * 6, 3)
-    for k, one in enumerate(pictures):
+    for k, one in enumerate(originals):
         block = enlarged(one, 2)
         assert place_of(block, pixels) == (17 + k // 3 * (20 + 6 + 17), k % 3 * (24 + 6))
     assert (pixels[20 + 17 + 6 :, 2 * (24 + 6) :] == 255).all()

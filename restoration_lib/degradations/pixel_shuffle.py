@@ -1,8 +1,4 @@
-"""Degradations: pure functions of an image tensor and a generator.
-
-Every function takes images (N, C, H, W) or (C, H, W) and returns a new tensor of the same shape, dtype and
-device. Randomness comes from `generator` alone, so the same generator state gives the same damage.
-"""
+"""Pixel shuffle: pixels switch places with their neighbours in one raster scan; no colour is lost."""
 
 import numpy as np
 import torch

@@ -174,15 +174,10 @@ class CycleGAN(Method):
 
     def paths(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
         """The eight images of PATHS, of images (N, 3, H, W) of each domain."""
-        fake_b, fake_a = self.translate(a, "b"), self.translate(b, "a")
-        images = {
-            "real_a": a,
-            "fake_b": fake_b,
-            "round_trip_a": self.translate(fake_b, "a"),
-            "identity_a": self.translate(a, "a"),
-            "real_b": b,
-            "fake_a": fake_a,
-            "round_trip_b": self.translate(fake_a, "b"),
-            "identity_b": self.translate(b, "b"),
-        }
-        return {name: images[name] for name in PATHS}
+        images = {}
+        for real, domain, other in ((a, "a", "b"), (b, "b", "a")):
+            fake = self.translate(real, other)
+            images |= {f"real_{domain}": real, f"fake_{other}": fake}
+            images |= {f"round_trip_{domain}": self.translate(fake, domain)}
+            images |= {f"identity_{domain}": self.translate(real, domain)}
+        return images

@@ -50,24 +50,22 @@ class OldPhotoDiscriminator(nn.Module):
         features: channels of the first convolution; doubled by the next three.
         norm: "batch", "instance" or "none". With real and generated images judged in batches of their own, a norm
             after the first convolution hides how strong contrast and cast are.
-        patch_output: keep the last convolution's map (N, 1, h, w) instead of its mean (N, 1, 1, 1), a value an image.
     """
 
-    def __init__(self, features: int = 64, norm: str = "batch", patch_output: bool = False):
+    def __init__(self, features: int = 64, norm: str = "batch"):
         super().__init__()
         widths = [3, features, 2 * features, 4 * features, 8 * features]
         layers: list[nn.Module] = []
         for width, wider in pairwise(widths):
             layers += [*convolution(width, wider, 4, norm, "zeros", stride=2, padding=1), nn.LeakyReLU(0.2, True)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, stride=2, padding=1))
-        self.patch_output = patch_output
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, 1, 1, 1), the mean of the last convolution's map, that the images are real."""
         if min(images.shape[-2:]) < 64:
             height, width = images.shape[-2:]
             raise ValueError(f"crop: {width} x {height} px are too few for five halvings, take 64 or more")
-        logits = self.layers(2 * images - 1)
-        return logits if self.patch_output else logits.mean((2, 3), keepdim=True)
+        return self.layers(2 * images - 1).mean((2, 3), keepdim=True)
 
 
 class SRDiscriminator(nn.Module):

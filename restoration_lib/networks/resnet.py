@@ -20,19 +20,40 @@ def block(channels: int, norm: str) -> Residual:
 class TranslationGenerator(nn.Module):
     """Encoder, residual blocks, decoder. An image of any size comes back at its size.
 
-    `fold`, the product of the encoder's strides, need not divide the sides: they are padded and cut again.
-
     With `output` "tanh" the layers draw the image anew, as both originals do. With "colour" they give each pixel a
     3 x 3 matrix M and an offset b, and its colour x in [-1, 1] becomes x + M x + b: what the print has kept stays as
     sharp as it was, and the training starts from the image instead of from grey. Its values may leave [0, 1].
+
+    Args:
+        features: channels of the first convolution; doubled by each of the other two.
+        blocks: number of residual blocks.
+        upsampling: "transposed" or "resize", see `layers.upsample`.
+        norm: "instance", "batch" or "none". A norm takes the image's contrast out before anything has measured it:
+            with the output "colour", "none" belongs.
+        output: "tanh" or "colour".
     """
 
-    def __init__(self, fold: int, output: str, *layers: nn.Module):
+    fold: int  # product of the encoder's strides; sides that it does not divide are padded and cut again
+
+    def __init__(
+        self,
+        features: int = 64,
+        blocks: int = 6,
+        upsampling: str = "transposed",
+        norm: str = "instance",
+        output: str = "tanh",
+    ):
         super().__init__()
-        self.fold, self.output = fold, output
-        self.layers = nn.Sequential(*layers)
+        check_choice("output", output, OUTPUTS)
+        self.output = output
+        self.layers = nn.Sequential(*self.build(features, blocks, upsampling, norm, OUTPUTS[output]))
         if output == "colour":
             shrink(self.layers[-1])  # start near the image itself
+
+    @staticmethod
+    def build(features: int, blocks: int, upsampling: str, norm: str, outputs: int) -> list[nn.Module]:
+        """The layers, with `outputs` channels from the last."""
+        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
@@ -54,29 +75,14 @@ class TranslationGenerator(nn.Module):
 
 
 class OldPhotoGenerator(TranslationGenerator):
-    """The old-photo project's: three convolutions, residual blocks, three transposed convolutions.
+    """The old-photo project's: three convolutions, six residual blocks, three transposed convolutions."""
 
-    Args:
-        features: channels of the first convolution; doubled by each of the other two.
-        blocks: number of residual blocks.
-        upsampling: "transposed" or "resize", see `layers.upsample`.
-        norm: "instance", "batch" or "none". A norm takes the image's contrast out before anything has measured it:
-            with the output "colour", "none" belongs.
-        output: "tanh" or "colour".
-    """
+    fold = 8
 
-    def __init__(
-        self,
-        features: int = 64,
-        blocks: int = 6,
-        upsampling: str = "transposed",
-        norm: str = "instance",
-        output: str = "tanh",
-    ):
+    @staticmethod
+    def build(features: int, blocks: int, upsampling: str, norm: str, outputs: int) -> list[nn.Module]:
         f = features
-        super().__init__(
-            8,
-            output,
+        return [
             nn.Conv2d(3, f, 4, stride=2, padding=1, padding_mode="reflect"),
             nn.LeakyReLU(0.2, True),
             *convolution(f, 2 * f, 4, norm, stride=2, padding=1),
@@ -88,28 +94,19 @@ class OldPhotoGenerator(TranslationGenerator):
             nn.ReLU(True),
             *upsample(2 * f, f, 4, upsampling, norm),
             nn.ReLU(True),
-            *upsample(f, _outputs(output), 4, upsampling),
-        )
+            *upsample(f, outputs, 4, upsampling),
+        ]
 
 
 class ResnetGenerator(TranslationGenerator):
-    """CycleGAN (Zhu et al. 2017, appendix 7.2): c7s1-64, d128, d256, nine blocks, u128, u64, c7s1-3.
+    """CycleGAN (Zhu et al. 2017, appendix 7.2): c7s1-64, d128, d256, nine blocks, u128, u64, c7s1-3."""
 
-    Args: as for `OldPhotoGenerator`; the defaults are the paper's.
-    """
+    fold = 4
 
-    def __init__(
-        self,
-        features: int = 64,
-        blocks: int = 9,
-        upsampling: str = "transposed",
-        norm: str = "instance",
-        output: str = "tanh",
-    ):
+    @staticmethod
+    def build(features: int, blocks: int, upsampling: str, norm: str, outputs: int) -> list[nn.Module]:
         f = features
-        super().__init__(
-            4,
-            output,
+        return [
             *convolution(3, f, 7, norm, padding=3),
             nn.ReLU(True),
             *convolution(f, 2 * f, 3, norm, stride=2, padding=1),
@@ -121,10 +118,5 @@ class ResnetGenerator(TranslationGenerator):
             nn.ReLU(True),
             *upsample(2 * f, f, 3, upsampling, norm),
             nn.ReLU(True),
-            nn.Conv2d(f, _outputs(output), 7, padding=3, padding_mode="reflect"),
-        )
-
-
-def _outputs(output: str) -> int:
-    check_choice("output", output, OUTPUTS)
-    return OUTPUTS[output]
+            nn.Conv2d(f, outputs, 7, padding=3, padding_mode="reflect"),
+        ]

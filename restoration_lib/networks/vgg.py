@@ -15,7 +15,7 @@ class VGG(nn.Module):
     """The convolutions of VGG-16 or VGG-19 (Simonyan and Zisserman 2015, configurations D and E), frozen.
 
     Args:
-        tensors: `conv0.weight`, `conv0.bias`, … as `weights.vgg16` and `weights.vgg19` give them; how many there are
+        tensors: `conv0.weight`, `conv0.bias`, … as `vgg_weights.vgg16` and `vgg19` give them; how many there are
             says which network it is.
     """
 

@@ -158,6 +158,15 @@ def test_neither_network_gets_gradient_from_the_other_ones_loss():
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-7)
 
 
+def test_gradients_of_both_networks_are_shortened():
+    method = restorer(losses={"adversarial": 0.3}, max_grad_norm=1e-3)
+    terms = method.step(random_batch())
+    for name, network in method.networks.items():
+        squares = sum(float(parameter.grad.double().square().sum()) for parameter in network.parameters())
+        assert math.sqrt(squares) == pytest.approx(1e-3, rel=1e-2)
+        assert terms[f"{name}_gradient"] > 1e-2  # before
+
+
 def test_networks_move_by_their_own_learning_rates_alone():
     rates = {"learning_rate": 0.0, "discriminator_learning_rate": 1e-3}
     method = restorer(losses={"adversarial": 0.3}, mixed_pairs=[], **rates)

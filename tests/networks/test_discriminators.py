@@ -84,7 +84,7 @@ def test_a_patchgan_of_one_image_has_the_parameters_of_the_paper_but_for_norms()
 
 
 def test_the_old_photo_discriminator_halves_five_times():
-    discriminator = OldPhotoDiscriminator(patch_output=True)
+    discriminator = OldPhotoDiscriminator()
     convolutions = [layer for layer in discriminator.modules() if isinstance(layer, nn.Conv2d)]
     found = [(c.in_channels, c.out_channels, c.kernel_size, c.stride) for c in convolutions]
     assert found == [
@@ -92,15 +92,14 @@ def test_the_old_photo_discriminator_halves_five_times():
     ]  # fmt: skip
     order = [type(layer) for layer in discriminator.layers]
     assert order == [nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU] * 4 + [nn.Conv2d]
-    assert OldPhotoDiscriminator(2, patch_output=True)(torch.rand(1, 3, 512, 512)).shape == (1, 1, 16, 16)
+    assert OldPhotoDiscriminator(2).layers(torch.rand(1, 3, 512, 512)).shape == (1, 1, 16, 16)
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
 def test_the_old_photo_logit_is_the_mean_of_its_map(norm):
-    discriminator, images = OldPhotoDiscriminator(4, norm, patch_output=True), torch.rand(2, 3, 96, 128)
-    patches = discriminator(images)
+    discriminator, images = OldPhotoDiscriminator(4, norm), torch.rand(2, 3, 96, 128)
+    patches = discriminator.layers(2 * images - 1)
     assert patches.shape == (2, 1, 3, 4)
-    discriminator.patch_output = False
     logits = discriminator(images)
     assert logits.shape == (2, 1, 1, 1)
     np.testing.assert_allclose(logits.detach().flatten(), patches.detach().flatten(1).numpy().mean(1), atol=1e-6)

@@ -63,7 +63,7 @@ def test_blocks_that_run_again_in_the_backward_pass_give_the_same_gradients(kind
 
 def test_resnet_generator_has_the_layers_of_the_paper():
     """c7s1-64, d128, d256, R256 x 9, u128, u64, c7s1-3 (Zhu et al. 2017, appendix 7.2)."""
-    generator = ResnetGenerator()
+    generator = ResnetGenerator(blocks=9)
     found = [
         (type(c), c.kernel_size[0], c.stride[0], c.out_channels)
         for c in layers(generator, nn.Conv2d, nn.ConvTranspose2d)
@@ -82,8 +82,8 @@ def test_resnet_generator_has_the_parameters_of_the_paper_but_for_the_norms(upsa
     reference = 11_378_179  # of the authors' implementation: a bias at each convolution, norms without parameters
     normed = 64 + 128 + 256 + 18 * 256 + 128 + 64
     expected = reference + normed  # ours: weight and bias of a norm for each bias before it
-    assert size(ResnetGenerator(upsampling=upsampling)) == expected
-    assert size(ResnetGenerator(upsampling=upsampling, norm="none")) == expected - normed
+    assert size(ResnetGenerator(blocks=9, upsampling=upsampling)) == expected
+    assert size(ResnetGenerator(blocks=9, upsampling=upsampling, norm="none")) == expected - normed
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
