@@ -6,13 +6,20 @@ from numbers import Real
 
 
 def check(
-    name: str, value: object, low: float = -math.inf, high: float = math.inf, *, above: float = -math.inf, odd=False
+    name: str,
+    value: object,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: float = -math.inf,
+    odd: bool = False,
+    multiple: int = 1,
 ) -> None:
-    """Raise ValueError unless `value` is a number in [low, high], greater than `above`, and odd if it has to be."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if number and low <= value <= high and value > above and not (odd and value % 2 != 1):
+    """Raise ValueError unless `value` is a number in [low, high], greater than `above`, and odd or a multiple if asked."""
+    fits = isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high and value > above
+    if fits and (not odd or value % 2 == 1) and (multiple == 1 or value % multiple == 0):
         return
-    kind = "an odd number" if odd else "a number"
+    kind = "an odd number" if odd else "a number" if multiple == 1 else f"a multiple of {multiple}"
     if high < math.inf:
         wanted = f"{kind} from {low:g} to {high:g}"
     elif above > -math.inf:

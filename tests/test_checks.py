@@ -54,6 +54,14 @@ def test_above_leaves_its_bound_out():
             check("learning_rate", value, above=0)
 
 
+def test_multiples_can_be_asked_for():
+    for value in (32, 36, np.int64(64)):
+        check("crop", value, 32, multiple=4)
+    for value in (34, 28, 33.5):
+        with refused(f"crop: expected a multiple of 4, 32 or more, got {value}"):
+            check("crop", value, 32, multiple=4)
+
+
 def test_odd_numbers_can_be_asked_for():
     for value in (1, 3, 7, np.int64(5)):
         check("window", value, 1, odd=True)

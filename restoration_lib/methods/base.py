@@ -37,7 +37,7 @@ class Method:
         self, name: str, network: nn.Module, learning_rate: float, betas: tuple[float, float], schedule: Schedule
     ) -> None:
         """Take a network in, with Adam and a learning rate times `schedule(step)`."""
-        check("learning_rate", learning_rate, 0)
+        check(f"{name}: learning_rate", learning_rate, 0)
         self.networks[name] = network
         self.optimizers[name] = torch.optim.Adam(network.parameters(), learning_rate, betas)
         self.schedulers[name] = torch.optim.lr_scheduler.LambdaLR(self.optimizers[name], schedule)
