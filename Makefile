@@ -37,7 +37,7 @@ lint: $(READY)
 
 lab: $(READY)
 	@$(BIN)/restoration samples
-	$(BIN)/jupyter lab --notebook-dir=. notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 
 # uv installs in seconds where pip takes minutes; pip is there for those whose index only pip knows
 $(READY): pyproject.toml

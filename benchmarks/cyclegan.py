@@ -1,7 +1,7 @@
 """Time and peak memory of a CycleGAN training step at full size: `python benchmarks/cyclegan.py NETWORKS SIDE`.
 
-NETWORKS is old_photo or resnet, with the widths and depths of the originals; batch 1, all weights above 0, two steps, the
-second timed. Prints one JSON line; the memory is the largest resident set, or what torch allocated on a GPU.
+NETWORKS is old_photo or resnet, with the widths and depths of the originals; batch 1, all weights above 0, two steps,
+the second timed. Prints one JSON line; the memory is the largest resident set, or what torch allocated on a GPU.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Speed of the shuffled-pixel training step, and the degradation's share of it: `python benchmarks/speed.py [DEVICE]`.
 
-Prints one JSON line for each generator and objective, at the default sizes of notebook 03.
+Prints one JSON line for each generator and objective, with 48 channels and batches of 8 crops of 64 px.
 """
 
 import json

@@ -15,7 +15,7 @@ def check(
     odd: bool = False,
     multiple: int = 1,
 ) -> None:
-    """Raise ValueError unless `value` is a number in [low, high], greater than `above`, and odd or a multiple if asked."""
+    """Raise ValueError unless `value` is a number in [low, high], above `above`, odd or a multiple if asked."""
     fits = isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high and value > above
     if fits and (not odd or value % 2 == 1) and (multiple == 1 or value % multiple == 0):
         return

@@ -21,7 +21,7 @@ WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03  # Wang et al. 2004, section III
 
 def l1(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error."""
-    return (prediction - target).abs().mean()
+    return (_wide(prediction) - _wide(target)).abs().mean()
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
@@ -88,6 +88,7 @@ def cosine(prediction: Tensor, target: Tensor, softening: float = 0.02) -> Tenso
     `softening` is the length, in image units, of a component that both vectors share: where both are dark, and
     the angle means nothing, the loss fades out, and its gradient has a bound everywhere.
     """
+    prediction, target = _wide(prediction), _wide(target)
     dot = (prediction * target).sum(1) + softening**2
     lengths = (prediction.square().sum(1) + softening**2) * (target.square().sum(1) + softening**2)
     return (1 - dot / lengths.sqrt()).mean()
@@ -147,7 +148,7 @@ def check_weights(weights: dict[str, float], known: Collection[str]) -> None:
 def weighted(weights: dict[str, float], prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
     """Those of RECONSTRUCTION that have a weight, times it; a term of weight 0 is left out and costs nothing."""
     used = {name: weight for name, weight in weights.items() if weight and name in RECONSTRUCTION}
-    return {name: weight * RECONSTRUCTION[name](_wide(prediction), _wide(target)) for name, weight in used.items()}
+    return {name: weight * RECONSTRUCTION[name](prediction, target) for name, weight in used.items()}
 
 
 def _wide(images: Tensor) -> Tensor:

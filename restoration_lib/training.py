@@ -65,6 +65,8 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     method.to(where).precision = pick_precision(precision, where)
     start, history, best, before = _resume(method, folder / LAST, steps, where)
+    if start:
+        print(f"goes on after step {start}")
     # a generator of its own: DataLoader would otherwise draw its seed from the global one, which the method uses
     loader = DataLoader(
         batches, batch_size=None, sampler=range(start, steps), num_workers=workers, generator=torch.Generator()
@@ -90,7 +92,7 @@ def fit(
                 best = score
                 _save_networks(method, folder / BEST)
             seconds = before + time.perf_counter() - begin
-            _save(method, folder / LAST, step, steps, history, best, seconds)
+            _save(method, folder / LAST, step, steps, history, best, seconds, where)
             rate = (step - start) / (seconds - before)
             bar.write(_line(step, steps, history[-1], rate), file=sys.stdout)
     bar.close()
@@ -148,10 +150,19 @@ def _resume(method: Method, path: Path, steps: int, device: torch.device) -> tup
     return state["step"], state["history"], state["best"], state["seconds"]
 
 
-def _save(method: Method, path: Path, step: int, steps: int, history: list[dict], best: float, seconds: float) -> None:
+def _save(
+    method: Method,
+    path: Path,
+    step: int,
+    steps: int,
+    history: list[dict],
+    best: float,
+    seconds: float,
+    device: torch.device,
+) -> None:
     generators = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_initialized():
-        generators["cuda"] = torch.cuda.get_rng_state()
+    if device.type == "cuda":
+        generators["cuda"] = torch.cuda.get_rng_state(device)
     state = {
         "step": step,
         "steps": steps,

@@ -19,7 +19,7 @@ SET5_WOMAN = "bsdstrain_302003.jpg"
 
 
 def parts(name: str, data: Path) -> dict[str, list[Path]]:
-    """Pictures by the subfolder that receives their links."""
+    """Images by the subfolder that receives their links."""
     if name == "sr_tests":
         return {part: list_images(data / part) for part in ("set5", "set14")}
     photos, coco = list_images(data / "photos"), list_images(data / "coco")

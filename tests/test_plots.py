@@ -352,8 +352,13 @@ def test_curves_stand_over_the_numbers_of_the_index():
         assert line.get_ydata().tolist() == numbered[name].tolist()
 
 
-@pytest.mark.parametrize("index", [["input", "L1 + cosine"], [2, 40]])
-def test_curves_over_names_or_whole_numbers_are_evenly_spaced(index):
+def test_curves_over_whole_numbers_stand_at_their_places():
+    [axis] = plots.curves(table().set_axis([2, 40], axis=0), "row", "PSNR (dB)").axes
+    assert [line.get_xdata().tolist() for line in axis.lines] == [[2, 40]] * 2
+
+
+def test_curves_over_names_are_evenly_spaced():
+    index = ["input", "L1 + cosine"]
     [axis] = plots.curves(table().set_axis(index, axis=0), "row", "PSNR (dB)").axes
     assert curves(axis) == {"low": [30.0, 36.0], "high": [27.0, 33.0]}
     assert [line.get_xdata().tolist() for line in axis.lines] == [[0, 1]] * 2

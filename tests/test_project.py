@@ -72,7 +72,7 @@ def test_every_parameter_is_used_and_none_is_assigned_again(path):
         used |= {"options", *inspect.signature(getattr(importlib.import_module(module), taker)).parameters}
     assert names <= used | {"run_folder"}, f"used by nothing: {names - used}"
     assert not names & stored, f"assigned again below: {names & stored}"
-    assert f'runs.start("{path.stem}", globals())' in rest
+    assert f'runs.start("{path.stem}", globals())' in rest, "runs.start names another notebook"
 
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "notebooks" / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
@@ -98,7 +98,7 @@ def test_the_meanings_in_the_readmes_table_hold_no_numbers():
         assert not re.search(r"\d", entry["meaning"].replace("Set5", "")), entry
 
 
-@pytest.mark.parametrize("path", sorted(PUBLISHED.glob("full/*/table.md")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", sorted(PUBLISHED.glob("*/*/table.md")), ids=lambda path: "/".join(path.parts[-3:-1]))
 def test_published_tables_are_those_of_their_runs(path, tmp_path, monkeypatch):
     """Written anew from the run folders, they are the same to the letter."""
     folder = tmp_path / path.parent.name
@@ -121,7 +121,9 @@ def test_every_link_of_a_readme_leads_somewhere(path):
     assert links and not [link for link in links if not (path.parent / link).exists()]
 
 
-@pytest.mark.parametrize("path", [*NOTEBOOKS, *sorted(PUBLISHED.rglob("*.ipynb"))], ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path", [*NOTEBOOKS, *sorted(PUBLISHED.rglob("*.ipynb"))], ids=lambda path: path.relative_to(PROJECT).as_posix()
+)
 def test_every_link_of_a_notebook_leads_somewhere(path):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]

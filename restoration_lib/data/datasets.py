@@ -14,7 +14,7 @@ from torch import Tensor
 from restoration_lib.checks import check
 from restoration_lib.data.files import ImageError, list_images, open_rgb, read_overlay_mask, to_tensor
 from restoration_lib.data.splits import SPLITS, PairFiles, split_folder
-from restoration_lib.degradations import Degrade, downscale
+from restoration_lib.degradations import Degrade
 
 
 @dataclass
@@ -63,7 +63,7 @@ def load(paths: list[Path], size: int = 0, limit: int = 0, min_side: int = 0) ->
     """Read images; one that cannot be read is named in a warning, skipped, and listed in `skipped`.
 
     Args:
-        size: longest length of the shorter side in pixels, larger images are reduced (bicubic); 0 keeps them.
+        size: largest shorter side in pixels, larger images are reduced (bicubic); 0 keeps them.
         limit: at most so many images, the first ones; 0 takes all.
         min_side: images with a shorter side than this, in pixels, are skipped too, and listed.
 
@@ -132,7 +132,7 @@ def load_pairs(files: PairFiles, size: int = 0, min_side: int = 0) -> PairedImag
     """Read pairs; one of which a file cannot be read is named in a warning, skipped, and listed in `clean.skipped`.
 
     Args:
-        size: longest length of the shorter side in pixels, larger images are reduced (bicubic); 0 keeps them.
+        size: largest shorter side in pixels, larger images are reduced (bicubic); 0 keeps them.
         min_side: pairs with a shorter side than this, in pixels, are skipped too, and listed.
 
     Raises:
@@ -180,16 +180,20 @@ def generator_for(*key: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def degraded_pairs(images: Images, degrade: Degrade, crop: int = 0, seed: int = 0, draws: int = 1) -> list[Pair]:
+def degraded_pairs(
+    images: Images, degrade: Degrade, crop: int = 0, seed: int = 0, draws: int = 1, multiple: int = 1
+) -> list[Pair]:
     """Pairs for validation and test: the damage depends on `seed` and the file name alone, so all runs share it.
 
     Args:
         crop: of each image, take the central `crop` x `crop` px, or what there is of them; 0 takes all.
         draws: how many times each image is degraded, each time anew; from the second on, names end in " (2)", …
+        multiple: leave out the last rows and columns that exceed a multiple of this, such as a scale.
     """
     pairs = []
     for name, array in zip(images.names, images.arrays, strict=True):
-        target = central(array, crop)
+        height, width = (side // multiple * multiple for side in central(array, crop).shape[-2:])
+        target = central(array, crop)[..., :height, :width]
         for draw in range(1, draws + 1):
             named = name if draw == 1 else f"{name} ({draw})"
             pairs.append(Pair(named, degrade(target, generator=generator_for("pair", seed, named)), target))
@@ -203,21 +207,6 @@ def fixed_pairs(pairs: PairedImages, degrade: Degrade, crop: int = 0) -> list[Pa
         return degraded_pairs(pairs.clean, degrade, crop)
     arrays = zip(pairs.clean.names, pairs.damaged.arrays, pairs.clean.arrays, strict=True)
     return [Pair(name, central(damaged, crop), central(clean, crop)) for name, damaged, clean in arrays]
-
-
-def enlargement_pairs(images: Images, scale: int, crop: int = 0) -> list[Pair]:
-    """Small images and their targets, which lose the rows and columns that `scale` leaves over.
-
-    Args:
-        crop: of each image, take the central `crop` x `crop` px, or what there is of them; 0 takes all.
-    """
-    pairs = []
-    for name, array in zip(images.names, images.arrays, strict=True):
-        whole = central(array, crop)
-        height, width = (side // scale * scale for side in whole.shape[-2:])
-        target = whole[..., :height, :width]
-        pairs.append(Pair(name, downscale(target, scale), target))
-    return pairs
 
 
 def load_sets(folder: str, min_side: int, taken: str = "") -> tuple[dict[str, Images], list[str]]:

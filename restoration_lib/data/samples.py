@@ -22,6 +22,8 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import skimage
 
+from restoration_lib.checks import check_choice
+
 
 class SampleError(RuntimeError):
     """Samples that cannot be had. The message, two lines at most, says why and what to do."""
@@ -113,9 +115,7 @@ def split(which: str) -> dict[str, list[Path]]:
     Within a part, images are sorted by file name. Raises ValueError for another name, SampleError as
     `fetch` does.
     """
-    accepted = ("all", *HELD_OUT)
-    if which not in accepted:
-        raise ValueError(f"no sample set {which!r}: use one of {', '.join(accepted)}")
+    check_choice("sample set", which, ("all", *HELD_OUT))
     parts: dict[str, list[Path]] = {"train": [], "validation": [], "test": []}
     for name, images in fetch().items():
         if which in ("all", name):

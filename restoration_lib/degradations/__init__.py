@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import Tensor
 
-from restoration_lib.checks import check_choice, check_names
+from restoration_lib.checks import check_choice
 from restoration_lib.degradations.ageing import age
 from restoration_lib.degradations.downscale import downscale, upscale
 from restoration_lib.degradations.monochrome import monochrome
@@ -38,28 +38,14 @@ def degradation(name: str, **options) -> Degrade:
     """The named one of DEGRADATIONS with these options, for `degrade(images, generator=generator)`.
 
     Raises:
-        ValueError: a name that DEGRADATIONS does not have, or an option that the degradation does not take.
+        ValueError: a name that DEGRADATIONS does not have, an option that is unknown, or one that is missing.
     """
     check_choice("degradation", name, DEGRADATIONS)
-    function = DEGRADATIONS[name]
-    known = inspect.signature(scratch if function is scratched else function).parameters
-    check_names(f"options of the degradation {name}", options, [k for k in known if k not in ("images", "generator")])
-    return partial(function, **options)
-
-
-__all__ = [
-    "DEGRADATIONS",
-    "Degrade",
-    "age",
-    "damage_mask",
-    "degradation",
-    "downscale",
-    "draw_swaps",
-    "keep",
-    "monochrome",
-    "pixel_shuffle",
-    "scratch",
-    "scratched",
-    "shuffle_order",
-    "upscale",
-]
+    known = dict(inspect.signature(DEGRADATIONS[name]).parameters)
+    del known["images"], known["generator"]
+    if unknown := sorted(options.keys() - known.keys()):
+        takes = ", ".join(known) or "no options"
+        raise ValueError(f"degradation {name}: takes {takes}, got {', '.join(unknown)}")
+    if missing := [k for k, argument in known.items() if argument.default is argument.empty and k not in options]:
+        raise ValueError(f"degradation {name}: give the options {', '.join(missing)}")
+    return partial(DEGRADATIONS[name], **options)

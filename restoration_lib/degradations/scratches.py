@@ -110,6 +110,9 @@ def scratched(images: Tensor, generator: torch.Generator | None = None, **option
     return scratch(images, generator, **options)[0]
 
 
+scratched.__wrapped__ = scratch  # for `inspect.signature`: the same arguments
+
+
 def damage_mask(damaged: Tensor, clean: Tensor, least_damage: int = VISIBLE) -> Tensor:
     """Where two 8-bit images (…, 3, H, W) differ by `least_damage` grey levels in any channel: (…, 1, H, W) bool.
 

@@ -17,7 +17,7 @@ def lpips(target: np.ndarray, image: np.ndarray) -> float:
     The weights are fetched at the first use, see `networks.vgg_weights`; errors are those of its `vgg16` and of
     `networks.vgg.VGG`.
     """
-    network, heads = _judge()
+    network, heads = _network()
     with torch.no_grad():
         one, other = (network(to_tensor(pixels)[None]) for pixels in (target, image))
         return float(distance(one, other, heads))
@@ -41,6 +41,6 @@ def _unit(features: Tensor) -> Tensor:
 
 
 @cache
-def _judge() -> tuple[VGG, list[Tensor]]:
+def _network() -> tuple[VGG, list[Tensor]]:
     tensors = vgg16()
     return VGG(tensors), [tensors[f"head{k}"] for k in range(5)]

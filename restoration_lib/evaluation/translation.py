@@ -13,7 +13,7 @@ from restoration_lib.evaluation.baselines import RESTORED
 from restoration_lib.evaluation.measure import measure
 from restoration_lib.evaluation.metrics import ciede2000, psnr
 
-TRANSLATION = ("round_trip", "identity", "colour_shift")
+NAMES = ("round_trip", "identity", "colour_shift")
 OTHER = {"a": "b", "b": "a"}
 Translate = Callable[[Tensor, str], Tensor]  # an image (1, 3, H, W) and a domain, "a" or "b", to an image of that one
 Way = tuple[Tensor, Tensor, Tensor]  # there, back, and what the own domain's generator makes of it
@@ -39,7 +39,7 @@ def score(pair: Pair, made: Way) -> dict[str, float]:
     """
     image, there, back, same = (to_uint8(x)[0] for x in (pair.input, *made))
     values = psnr(image, back), psnr(image, same), ciede2000(image, there)
-    return dict(zip(TRANSLATION, values, strict=True))
+    return dict(zip(NAMES, values, strict=True))
 
 
 def measure_translation(translate: Translate, domains: Mapping[str, Sequence[Pair]]) -> pd.DataFrame:
@@ -53,4 +53,4 @@ def measure_translation(translate: Translate, domains: Mapping[str, Sequence[Pai
 
 def validator(domains: Mapping[str, Sequence[Pair]]) -> Callable[[object], dict[str, float]]:
     """For `training.fit` of a method with `translate(image, domain)`: the means over both domains."""
-    return lambda method: measure_translation(method.translate, domains)[list(TRANSLATION)].mean().to_dict()
+    return lambda method: measure_translation(method.translate, domains)[list(NAMES)].mean().to_dict()

@@ -107,11 +107,11 @@ def relink(notebook: dict, before: Path, after: Path) -> None:
     """
 
     def moved(match: re.Match) -> str:
-        target = (before / match[2].partition("#")[0]).resolve()
+        place, mark, anchor = match[2].partition("#")
+        target = (before / place).resolve()
         if not target.exists():
             return match[0]
-        anchor = match[2].removeprefix(match[2].partition("#")[0])
-        return match[1] + Path(os.path.relpath(target, after)).as_posix() + anchor + match[3]
+        return match[1] + Path(os.path.relpath(target, after)).as_posix() + mark + anchor + match[3]
 
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":

@@ -46,6 +46,8 @@ def report(sweeps: list[Path], profile: str, out: Path, publish: bool = False) -
     try:
         for sweep in sweeps:
             folder = source / sweep.stem
+            if profile not in read_yaml(sweep)["profiles"]:
+                raise ExperimentError(f"{sweep}: profiles: no {profile!r}")
             if read_yaml(sweep).get("report"):
                 read_runs(sweep, folder, write_tables(sweep, folder))
                 print((folder / "table.md").read_text(encoding="utf-8"))
@@ -70,6 +72,7 @@ def write_tables(sweep: Path, folder: Path) -> bool:
     records = runs.read_all(folder)
     if not records:
         raise ExperimentError(f"{folder}: no finished runs; start `restoration sweep {sweep.name}` first")
+    _check_records(spec, records)
     [(column, labels)] = section["columns"].items()
     rows = tables.name_rows(runs.rows(records), case)
     if unknown := {name for cases in section["tables"].values() for name in cases} - set(rows["row"]):
@@ -77,9 +80,13 @@ def write_tables(sweep: Path, folder: Path) -> bool:
     metrics = section.get("metrics", ["psnr", "ssim"])
     if unknown := [name for name in metrics if name not in METRICS or name not in rows]:
         raise ExperimentError(f"{sweep}: report.metrics: the runs did not measure {', '.join(map(str, unknown))}")
+    if column not in rows:
+        raise ExperimentError(f"{sweep}: report.columns: the runs have no {column}")
     labels = {value: label for value, label in labels.items() if value in set(rows[column])}  # of this profile
+    if not labels:
+        raise ExperimentError(f"{sweep}: report.columns: no run has one of the values of {column}")
     summary = tables.over_seeds(rows, case, column)
-    fixed = [row for row in FIXED if row in summary.index.get_level_values(0)]
+    fixed = tables.fixed_rows(summary)
     titled = [
         f"**{title}**\n\n{tables.markdown(summary, fixed + cases, labels, metrics)}"
         for title, cases in section["tables"].items()
@@ -94,6 +101,21 @@ def write_tables(sweep: Path, folder: Path) -> bool:
     changed = not target.exists() or target.read_text(encoding="utf-8") != csv
     target.write_text(csv, encoding="utf-8")
     return changed
+
+
+def _check_records(spec: dict, records: list[dict]) -> None:
+    """ExperimentError if a record lacks what the caption says, or two runs are of one case and seed."""
+    varied = {spec["case_parameter"], *spec.get("grid", {})}
+    varied |= {key for changes in spec["profiles"].values() for key in changes.get("grid", {})}
+    known: dict[tuple, str] = {}
+    for record in records:
+        name, parameters = record["folder"].name, runs.flat(record["parameters"])
+        if missing := {"seed", "crop", "batch_size"} - parameters.keys() | {"dataset", "images"} - record.keys():
+            raise ExperimentError(f"{name}: {runs.RECORD} has no {', '.join(sorted(missing))}, which the tables need")
+        key = tuple(str(parameters.get(parameter)) for parameter in sorted({*varied, "seed"}))
+        if key in known:
+            raise ExperimentError(f"{known[key]} and {name} are runs of one case and seed; move one of them away")
+        known[key] = name
 
 
 def read_runs(sweep: Path, folder: Path, changed: bool) -> None:
@@ -118,8 +140,10 @@ def publish_all(sweeps: list[Path], source: Path, target: Path) -> None:
     if runs.commit().endswith("+"):
         raise ExperimentError("the library or the notebooks have changes that are not committed: commit them first")
     for sweep in sweeps:
-        publish(source / sweep.stem, target / sweep.stem, read_yaml(sweep).get("publish", "all") == "numbers")
-        if notebook := (read_yaml(sweep).get("report") or {}).get("notebook"):
+        spec = read_yaml(sweep)
+        numbers_only = spec.get("publish", "all") == "numbers"
+        publish(source / sweep.stem, target / sweep.stem, numbers_only)
+        if not numbers_only and (notebook := (spec.get("report") or {}).get("notebook")):
             publish(source / notebook.stem, target / notebook.stem)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"published {target.name}: {size / 1e6:.1f} MB")

@@ -48,7 +48,8 @@ class Run:
         takes = inspect.signature(taker).parameters
         options = self.parameters.get("options", {})
         if unknown := sorted(options.keys() - takes.keys()):
-            raise ValueError(f"options: {taker.__name__} takes {', '.join(takes)}, and no {', '.join(unknown)}")
+            others = ", ".join(name for name in takes if name not in self.parameters)
+            raise ValueError(f"options: {taker.__name__} takes {others}, and no {', '.join(unknown)}")
         if twice := sorted(options.keys() & self.parameters.keys()):
             raise ValueError(f"options: {', '.join(twice)} has a line of its own in the parameters cell")
         return {name: value for name, value in self.parameters.items() if name in takes} | options
@@ -105,7 +106,9 @@ def start(name: str, values: Mapping) -> Run:
     here = Path(f"{name}.ipynb")
     literals = parameters_cell(here if here.is_file() else PROJECT / "notebooks" / here)
     if missing := [parameter for parameter in literals if parameter not in values]:
-        raise ExperimentError(f"{name}: no value for {', '.join(missing)}; run the parameters cell first")
+        raise ExperimentError(
+            f"{name}: no value for {', '.join(missing)}; run the parameters cell first, or is this another notebook?"
+        )
     parameters = {parameter: typed(parameter, values[parameter], literals, name) for parameter in literals}
     run_folder = parameters.pop("run_folder")
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")

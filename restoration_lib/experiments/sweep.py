@@ -134,7 +134,7 @@ def _outcomes(jobs: list[Job], workers: int) -> Iterator[Outcome]:
         import dask
         from dask.distributed import Client, LocalCluster, as_completed
     except ImportError:
-        raise ExperimentError("--workers needs dask: pip install restoration_lib[sweep]") from None
+        raise ExperimentError("--workers needs dask: pip install -e '.[sweep]'") from None
     # Without an address of its own, dask takes port 8787 and warns when another sweep has it.
     dask.config.set({"distributed.worker.profile.enabled": False})  # it samples all the time, and nobody looks
     quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
@@ -166,7 +166,9 @@ def _report(jobs: list[Job], workers: int, complete: int) -> int:
     start, failed = time.monotonic(), 0
     if complete:
         print(f"{complete} complete already", flush=True)
-    with closing(_outcomes(jobs, min(workers, max(1, len(jobs))))) as outcomes:
+    if jobs:
+        print(f"{len(jobs)} to run, {workers} at a time", flush=True)
+    with closing(_outcomes(jobs, max(1, workers))) as outcomes:
         for number, outcome in enumerate(outcomes, 1):
             count = f"[{number:{len(str(len(jobs)))}}/{len(jobs)}]"
             print(f"{count} {outcome.run.name}  {outcome.seconds:.0f} s", flush=True)
@@ -199,7 +201,7 @@ def run_sweeps(sweeps: list[Path], profile: str, out: Path, workers: int = 1) ->
                 locks.enter_context(_locked(folder))
             jobs = [(run, folder / run.name) for folder, sweep in runs.items() for run in sweep]
             pending = [(run, folder) for run, folder in jobs if not is_complete(folder)]
-            return 1 if _report(pending, workers, len(jobs) - len(pending)) else 0
+            return 1 if _report(pending, min(workers, len(pending)), len(jobs) - len(pending)) else 0
     except ExperimentError as error:
         print(f"sweep: {error}", file=sys.stderr)
         return 2

@@ -125,9 +125,10 @@ def read_yaml(yaml_path: str | Path) -> dict:
 def _check_report(spec: dict) -> None:
     section = spec["report"]
     _check_mapping("report", section, REPORT_KEYS)
-    for key in ("columns", "tables"):
-        if not isinstance(section.get(key), dict) or not section[key]:
-            raise ExperimentError(f"report.{key}: missing, or not a mapping")
+    for key, kind in (("columns", dict), ("tables", list)):
+        values = section.get(key)
+        if not isinstance(values, dict) or not values or not all(isinstance(v, kind) for v in values.values()):
+            raise ExperimentError(f"report.{key}: {values!r} is no mapping of {kind.__name__}s")
     if len(section["columns"]) > 1:
         raise ExperimentError(f"report.columns: one parameter, not {len(section['columns'])}")
     if "case_parameter" not in spec:
@@ -211,4 +212,9 @@ def _combinations(spec: dict) -> Iterator[tuple[str | None, dict, dict]]:
         named = {} if case is None else {spec["case_parameter"]: case}
         for values in itertools.product(*spec["grid"].values()):
             point = dict(zip(spec["grid"], values, strict=True))
-            yield case, point, {**spec["base"], **bundle, **named, **point}
+            yield case, point, _over(_over(spec["base"], bundle), {**named, **point})
+
+
+def _over(below: dict, above: dict) -> dict:
+    """`above` over `below`: a whole dictionary takes the place of single entries of it too."""
+    return {name: value for name, value in below.items() if name.partition(".")[0] not in above} | above

@@ -33,8 +33,9 @@ def over_seeds(rows: pd.DataFrame, case: str, column: str) -> pd.DataFrame:
         the rows have, `seeds`, `images`.
     """
     metrics = [metric for metric in METRICS if metric in rows]
+    named = name_rows(rows, case)
     # the input is measured by every run, always on the same pixels: once is enough
-    named = name_rows(rows, case).drop_duplicates(["row", column, "seed", "image"])
+    named = named[~(named["row"].isin(FIXED) & named.duplicated(["row", column, "seed", "image"]))]
     groups = named.groupby(["row", column, "seed"])[metrics].mean().groupby(["row", column])
     table = groups.agg(["mean", "std"])
     table.columns = [f"{metric}_{statistic}" for metric, statistic in table.columns]
@@ -46,10 +47,15 @@ def over_seeds(rows: pd.DataFrame, case: str, column: str) -> pd.DataFrame:
     return table
 
 
-def layout(summary: pd.DataFrame, rows: list[str], columns: dict, metric: str, statistic: str = "mean") -> pd.DataFrame:
-    """One statistic of `over_seeds` as a matrix: the given rows, a column for each value with its label."""
-    matrix = summary[f"{metric}_{statistic}"].unstack()
-    return matrix.reindex(index=rows, columns=list(columns)).rename(columns=columns)
+def fixed_rows(summary: pd.DataFrame) -> list[str]:
+    """The degraded input and the classical baselines that a summary has."""
+    return [row for row in FIXED if row in summary.index.get_level_values("row")]
+
+
+def layout(summary: pd.DataFrame, rows: list[str], columns: dict, metric: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Means and spreads of `over_seeds` as matrices: the given rows, a column for each value with its label."""
+    matrices = (summary[f"{metric}_{statistic}"].unstack() for statistic in ("mean", "std"))
+    return tuple(matrix.reindex(index=rows, columns=list(columns)).rename(columns=columns) for matrix in matrices)
 
 
 def markdown(summary: pd.DataFrame, rows: list[str], columns: dict, metrics: Sequence[str] = ("psnr", "ssim")) -> str:

@@ -1,12 +1,13 @@
 """What every method has: networks and optimisers by name, the steps of a GAN, one state for the checkpoint."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from restoration_lib import losses
 from restoration_lib.checks import check
 from restoration_lib.devices import autocast
 
@@ -16,6 +17,22 @@ AdversarialLoss = Callable[[Tensor, Tensor | float], Tensor]  # logits and the w
 
 class Method:
     """A way to restore images: subclasses fill the dictionaries and write `step` and `restore`.
+
+    The smallest one, for `fit` and for the figures of losses, which know the term "generator" as the total:
+
+        class Smallest(Method):
+            def __init__(self, *, steps, learning_rate=1e-3):
+                super().__init__()
+                self.add("generator", ResidualFCN(), learning_rate, (0.9, 0.999), warmup_cosine(steps))
+
+            def step(self, batch):
+                loss = losses.l1(self.networks["generator"](batch["input"]), batch["target"])
+                norm = self.update([loss], "generator")
+                self.step_schedulers()
+                return detached({"generator": loss, "generator_gradient": norm})
+
+            def restore(self, images):
+                return self.apply(self.networks["generator"], images).clamp(0, 1)
 
     Attributes:
         networks: modules by name.
@@ -47,16 +64,16 @@ class Method:
         check("ema_decay", decay, 0, 1)
         self.networks[name] = AveragedModel(self.networks[of], avg_fn=running_mean(decay))
 
-    def update(self, losses: Iterable[Tensor], *names: str, max_grad_norm: float = math.inf) -> Tensor:
-        """One optimiser step of these networks on the sum of `losses`; returns the gradient's norm before clipping.
+    def update(self, terms: Iterable[Tensor], *names: str, max_grad_norm: float = math.inf) -> Tensor:
+        """One optimiser step of these networks on the sum of `terms`; returns the gradient's norm before clipping.
 
         An iterator may build each loss when it is asked for it: what the one before needed is free by then.
         """
         parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
         for name in names:
             self.optimizers[name].zero_grad(set_to_none=True)
-        for loss in losses:
-            loss.backward()
+        for term in terms:
+            term.backward()
         norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
         for name in names:
             self.optimizers[name].step()
@@ -69,6 +86,23 @@ class Method:
             logits = network(*images)
         network.requires_grad_(True)
         return logits
+
+    def pair_losses(
+        self, weights: Mapping[str, float], degraded: Tensor, restored: Tensor, target: Tensor
+    ) -> dict[str, Tensor]:
+        """The weighted terms of a generator that learns from pairs; "adversarial" asks the network "discriminator"."""
+        terms = losses.weighted(weights, restored, target)
+        if weight := weights.get("adversarial"):
+            terms["adversarial"] = weight * losses.bce(self.judge("discriminator", degraded, restored), 1.0)
+        return terms
+
+    def step_discriminator(
+        self, name: str, real: Sequence[Tensor], fake: Sequence[Tensor], loss: AdversarialLoss
+    ) -> dict[str, Tensor]:
+        """One step on what it is shown as real and as fake, judged apart: a BatchNorm must not mix the two."""
+        with self.autocast(real[0].device):
+            logits = [self.networks[name](*images) for images in (real, fake)]
+        return self.update_discriminator(name, {"real": (logits[0], 1.0), "fake": (logits[1], 0.0)}, loss)
 
     def update_discriminator(
         self,
@@ -100,7 +134,12 @@ class Method:
             scheduler.step()
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Train on one batch; every loss term and gradient norm by name, as detached scalar tensors."""
+        """Train on one batch and step the schedulers.
+
+        Returns:
+            Every loss term and gradient norm, detached scalar tensors: the generators' total is "generator", the terms
+            of discriminators begin with "discriminator", norms end with "_gradient".
+        """
         raise TypeError(f"{type(self).__name__} has no training step")
 
     def restore(self, images: Tensor) -> Tensor:

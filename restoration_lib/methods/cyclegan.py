@@ -149,12 +149,9 @@ class CycleGAN(Method):
                 yield terms[f"identity_{domain}"]
 
     def _discriminator_step(self, domain: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        name = f"discriminator_{domain}"
         shown = self.parts[f"pool_{domain}"].swap(fake)
-        with self.autocast(real.device):  # apart: BatchNorm must not mix the two
-            logits = [self.networks[name](self._blurred(images)) for images in (real, shown)]
-        answers = {"real": (logits[0], 1.0), "fake": (logits[1], 0.0)}
-        return self.update_discriminator(name, answers, loss_terms.least_squares)
+        real, fake = [self._blurred(real)], [self._blurred(shown)]
+        return self.step_discriminator(f"discriminator_{domain}", real, fake, loss_terms.least_squares)
 
     def _blurred(self, images: Tensor) -> Tensor:
         """What the discriminators see."""

@@ -59,7 +59,7 @@ class Pix2Pix(Method):
         loss_terms.check_weights(losses, LOSSES)
         check_choice("generator", generator, GENERATORS)
         self.losses = losses | {"l1": 2 * losses.get("l1", 0.0)}  # twice: as of images in [-1, 1]
-        self.adversarial_weight, self.least_damage = losses.get("adversarial", 0.0), least_damage
+        self.least_damage = least_damage
         depth = depth or depth_for(generator, crop)
         if generator == "unet":
             self.generator = UNet(features, depth)
@@ -70,7 +70,7 @@ class Pix2Pix(Method):
             schedule = warmup_cosine(steps)
         for name, network in networks.items():
             self.add(name, network, learning_rate, (0.5, 0.999), schedule)
-        if self.adversarial_weight:
+        if losses.get("adversarial"):
             network, rate = PatchGAN(discriminator_features, discriminator_halvings), discriminator_learning_rate
             self.add("discriminator", network, rate, (0.5, 0.999), constant_then_linear(steps))
 
@@ -78,10 +78,7 @@ class Pix2Pix(Method):
         damaged, target = batch["input"], batch["target"]
         with self.autocast(damaged.device):
             restored, damage = self.generator(damaged)
-        terms = loss_terms.weighted(self.losses, restored, target)
-        if self.adversarial_weight:
-            logits = self.judge("discriminator", damaged, restored)
-            terms["adversarial"] = self.adversarial_weight * loss_terms.bce(logits, 1.0)
+        terms = self.pair_losses(self.losses, damaged, restored, target)
         total = sum(terms.values())
         terms["generator"] = total
         if damage is None:
@@ -91,12 +88,9 @@ class Pix2Pix(Method):
             terms["mask"] = loss_terms.bce(damage, mask) + loss_terms.dice(damage, mask) / 2
             for name, loss in {"painter": total, "finder": terms["mask"]}.items():
                 terms[f"{name}_gradient"] = self.update([loss], name, max_grad_norm=MAX_GRAD_NORM[name])
-        if self.adversarial_weight:
-            with self.autocast(damaged.device):
-                discriminator = self.networks["discriminator"]
-                logits = [discriminator(damaged, candidate) for candidate in (target, restored.detach())]
-            answers = {"real": (logits[0], 1.0), "fake": (logits[1], 0.0)}
-            terms |= self.update_discriminator("discriminator", answers, loss_terms.bce)
+        if "discriminator" in self.networks:
+            real, fake = (damaged, target), (damaged, restored.detach())
+            terms |= self.step_discriminator("discriminator", real, fake, loss_terms.bce)
         self.step_schedulers()
         return detached(terms)
 

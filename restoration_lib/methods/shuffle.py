@@ -13,7 +13,10 @@ from restoration_lib.networks.discriminators import PatchGAN
 from restoration_lib.networks.fcn import ResidualFCN
 from restoration_lib.networks.picker import Picker
 
-GENERATORS = {"fcn": ResidualFCN, "picker": Picker}
+GENERATORS = {
+    "fcn": ResidualFCN,
+    "picker": Picker,
+}  # of (channels, blocks), [0, 1] to [0, 1]; a new one needs a line here
 MIXED_PAIRS = ("mismatched", "cutmix")
 LOSSES = (*loss_terms.RECONSTRUCTION, "adversarial")
 
@@ -58,11 +61,11 @@ class AdversarialRestorer(Method):
         loss_terms.check_weights(losses, LOSSES)
         check_choice("generator", generator, GENERATORS)
         check_names("mixed_pairs", mixed_pairs, MIXED_PAIRS)
-        self.losses, self.adversarial_weight = losses, losses.get("adversarial", 0.0)
+        self.losses = losses
         self.mixed_pairs, self.max_grad_norm = tuple(mixed_pairs), max_grad_norm
         network = GENERATORS[generator](channels, blocks)
         self.add("generator", network, learning_rate, (0.9, 0.99), warmup_cosine(steps))
-        if self.adversarial_weight:
+        if losses.get("adversarial"):
             network = PatchGAN(discriminator_features, discriminator_halvings)
             self.add("discriminator", network, discriminator_learning_rate, (0.5, 0.999), warmup_cosine(steps))
 
@@ -70,14 +73,11 @@ class AdversarialRestorer(Method):
         degraded, target = batch["input"], batch["target"]
         with self.autocast(degraded.device):
             restored = self.networks["generator"](degraded)
-        terms = loss_terms.weighted(self.losses, restored, target)
-        if self.adversarial_weight:
-            logits = self.judge("discriminator", degraded, restored)
-            terms["adversarial"] = self.adversarial_weight * loss_terms.bce(logits, 1.0)
+        terms = self.pair_losses(self.losses, degraded, restored, target)
         total = sum(terms.values())
         norm = self.update([total], "generator", max_grad_norm=self.max_grad_norm)
         terms = {"generator": total, **terms, "generator_gradient": norm}
-        if self.adversarial_weight:
+        if "discriminator" in self.networks:
             terms |= self._discriminator_step(degraded, target, restored.detach())
         self.step_schedulers()
         return detached(terms)
@@ -95,10 +95,10 @@ class AdversarialRestorer(Method):
         with self.autocast(degraded.device):  # all pairs at once: no statistics are shared between images
             logits = self.networks["discriminator"](degraded.repeat(len(images), 1, 1, 1), torch.cat(images))
         answers = {}
-        for kind, its, answer in zip(candidates, logits.chunk(len(images)), wanted, strict=True):
+        for kind, judged, answer in zip(candidates, logits.chunk(len(images)), wanted, strict=True):
             if isinstance(answer, Tensor):  # the share of the target in the area behind each logit
-                answer = F.adaptive_avg_pool2d(answer.float(), its.shape[-2:])
-            answers[kind] = its, answer
+                answer = F.adaptive_avg_pool2d(answer.float(), judged.shape[-2:])
+            answers[kind] = judged, answer
         options = {"weight": 1.0, "max_grad_norm": self.max_grad_norm}
         return self.update_discriminator("discriminator", answers, loss_terms.bce, **options)
 

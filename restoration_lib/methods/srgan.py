@@ -117,10 +117,7 @@ class SRGAN(Method):
         total = sum(terms.values())
         terms = {"generator": total, **terms, "generator_gradient": self.update([total], "generator")}
         if self.losses["adversarial"]:
-            with self.autocast(small.device):  # apart: BatchNorm must not mix the two
-                logits = [self.networks["discriminator"](images) for images in (target, large.detach())]
-            answers = {"real": (logits[0], 1.0), "fake": (logits[1], 0.0)}
-            terms |= self.update_discriminator("discriminator", answers, loss_terms.bce)
+            terms |= self.step_discriminator("discriminator", [target], [large.detach()], loss_terms.bce)
             self.schedulers["discriminator"].step()
         return terms
 

@@ -57,7 +57,10 @@ class OldPhotoDiscriminator(nn.Module):
         widths = [3, features, 2 * features, 4 * features, 8 * features]
         layers: list[nn.Module] = []
         for width, wider in pairwise(widths):
-            layers += [*convolution(width, wider, 4, norm, "zeros", stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+            layers += [
+                *convolution(width, wider, 4, norm, padding_mode="zeros", stride=2, padding=1),
+                nn.LeakyReLU(0.2, True),
+            ]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, stride=2, padding=1))
 
     def forward(self, images: Tensor) -> Tensor:

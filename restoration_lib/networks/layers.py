@@ -53,9 +53,9 @@ def norm_layers(norm: str, channels: int) -> list[nn.Module]:
 
 
 def convolution(
-    inputs: int, outputs: int, side: int, norm: str, padding_mode: str = "reflect", **options
+    inputs: int, outputs: int, side: int, norm: str, *, padding_mode: str = "reflect", **options
 ) -> list[nn.Module]:
-    """A convolution and its norm; a bias before a norm would be taken out again."""
+    """A convolution, its borders reflected unless told otherwise, and its norm, which makes a bias needless."""
     layer = nn.Conv2d(inputs, outputs, side, bias=norm == "none", padding_mode=padding_mode, **options)
     return [layer, *norm_layers(norm, outputs)]
 

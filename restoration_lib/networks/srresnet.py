@@ -69,4 +69,4 @@ def icnr(layer: nn.Conv2d, factor: int) -> None:
 
 
 def _convolution(channels: int, norm: str) -> list[nn.Module]:
-    return convolution(channels, channels, 3, norm, "zeros", padding=1)
+    return convolution(channels, channels, 3, norm, padding_mode="zeros", padding=1)

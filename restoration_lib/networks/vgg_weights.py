@@ -98,14 +98,14 @@ def vgg19() -> dict[str, Tensor]:
     return {f"conv{k}.{kind}": layers[f"{place}.{kind}"] for k, place in enumerate(places) for kind in kinds}
 
 
-def judge(name: str) -> dict[str, Tensor]:
+def content_weights(name: str) -> dict[str, Tensor]:
     """Weights of "vgg16", "vgg19", or, for "auto", of VGG-19 where it can be downloaded, else of VGG-16.
 
     Raises:
         ValueError: another name.
         WeightsError: as `vgg16` and `vgg19`.
     """
-    check_choice("vgg", name, ("auto", "vgg16", "vgg19"))
+    check_choice("judge", name, ("auto", "vgg16", "vgg19"))
     if name == "vgg16":
         return vgg16()
     try:

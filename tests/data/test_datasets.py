@@ -13,7 +13,6 @@ from restoration_lib.data.datasets import (
     Images,
     PairedImages,
     degraded_pairs,
-    enlargement_pairs,
     fixed_pairs,
     load,
     load_overlay_masks,
@@ -24,6 +23,10 @@ from restoration_lib.data.files import ImageError, list_images, read_overlay_mas
 from restoration_lib.degradations import downscale, keep, pixel_shuffle
 
 SHUFFLE = partial(pixel_shuffle, rate=1.0)
+
+
+def downscaled(scale):
+    return partial(downscale, scale=scale)
 
 
 def noise(width, height, seed=0):
@@ -328,7 +331,7 @@ def test_a_negative_crop_is_refused_by_name(pairs, given):
     makers = [lambda crop: fixed_pairs(pairs if given else PairedImages(pairs.clean, None), keep, crop)]
     makers += [
         lambda crop: degraded_pairs(pairs.clean, keep, crop),
-        lambda crop: enlargement_pairs(pairs.clean, 2, crop),
+        lambda crop: degraded_pairs(pairs.clean, downscaled(2), crop, multiple=2),
     ]
     for make in makers:
         with pytest.raises(ValueError, match=r"\Acrop: expected a number, 0 or more, got -1\Z"):
@@ -340,13 +343,13 @@ def test_a_negative_crop_is_refused_by_name(pairs, given):
 
 def test_pairs_are_cut_to_a_multiple_of_the_scale():
     images = Images(["a.png", "b.png"], [noise(66, 49, seed) for seed in range(2)])
-    pairs = enlargement_pairs(images, 4)
+    pairs = degraded_pairs(images, downscaled(4), multiple=4)
     assert [pair.name for pair in pairs] == ["a.png", "b.png"]
     for pair, array in zip(pairs, images.arrays, strict=True):
         assert torch.equal(pair.target, to_tensor(array[:48, :64])[None])
         assert pair.input.shape == (1, 3, 12, 16)
         assert torch.equal(pair.input, downscale(pair.target, 4))
-    cut = enlargement_pairs(images, 2, 32)[0].target
+    cut = degraded_pairs(images, downscaled(2), 32, multiple=2)[0].target
     assert torch.equal(cut, to_tensor(images.arrays[0][8:40, 17:49])[None])
 
 
@@ -359,7 +362,7 @@ def test_test_sets_are_the_subfolders(tmp_path):
     found, skipped = load_sets(str(tmp_path), 32)
     assert skipped == ["b/small.png: 20 x 20 px is smaller than the 32 px needed"]
     assert list(found) == ["a", "b"] and [found[name].names for name in "ab"] == [["grey.png"]] * 2
-    assert enlargement_pairs(found["a"], 4)[0].target.shape == (1, 3, 48, 64)
+    assert degraded_pairs(found["a"], downscaled(4), multiple=4)[0].target.shape == (1, 3, 48, 64)
     assert load_sets(str(tmp_path), 20)[1] == []
     assert load_sets("", 32) == ({}, [])
     with pytest.raises(ImageError, match="no test sets; give a folder with a subfolder for each"):

@@ -1,6 +1,7 @@
 """Bicubic interpolation against Pillow and against the values of the literature."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from restoration_lib.data.datasets import enlargement_pairs, load
+from restoration_lib.data.datasets import degraded_pairs, load
 from restoration_lib.data.files import list_images, to_uint8
 from restoration_lib.degradations.downscale import downscale, upscale
 from restoration_lib.evaluation.metrics import psnr, ssim
@@ -89,7 +90,7 @@ def test_bicubic_has_the_metrics_of_the_literature(name, scale, expected_psnr, e
     if not folder.is_dir():
         pytest.skip(f"RESTORATION_DATA names no folder with {name}")
     metrics = []
-    for pair in enlargement_pairs(load(list_images(folder)), scale):
+    for pair in degraded_pairs(load(list_images(folder)), partial(downscale, scale=scale), multiple=scale):
         y, other = (y_channel(to_uint8(p)[0], scale) for p in (pair.target, upscale(pair.input, scale)))
         metrics.append((psnr(y, other), ssim(y, other)))
     found = np.mean(metrics, 0)

@@ -81,9 +81,15 @@ def test_an_unknown_name_is_named_with_the_accepted_ones():
     ],
 )
 def test_an_option_that_it_does_not_take_is_named_with_the_accepted_ones(name, option, accepted):
-    message = rf"\Aoptions of the degradation {name}: expected any of {accepted}, got '{option}'\Z"
+    message = rf"\Adegradation {name}: takes {accepted or 'no options'}, got {option}\Z"
     with pytest.raises(ValueError, match=message):
         degradation(name, **{option: 1})
+
+
+@pytest.mark.parametrize(("name", "missing"), [("pixel_shuffle", "rate"), ("downscale", "scale")])
+def test_an_option_that_it_needs_is_named_where_it_is_missing(name, missing):
+    with pytest.raises(ValueError, match=rf"\Adegradation {name}: give the options {missing}\Z"):
+        degradation(name)
 
 
 def test_a_value_out_of_its_range_is_refused_where_it_is_used():

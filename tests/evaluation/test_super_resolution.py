@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from restoration_lib.data.datasets import Images, Pair, enlargement_pairs
+from restoration_lib.data.datasets import Images, Pair, degraded_pairs
 from restoration_lib.data.files import to_tensor, to_uint8
-from restoration_lib.degradations import upscale
+from restoration_lib.degradations import downscale, upscale
 from restoration_lib.evaluation import super_resolution
 from restoration_lib.evaluation.baselines import BICUBIC
 from restoration_lib.evaluation.lpips import lpips
@@ -73,7 +73,7 @@ def test_rows_of_a_method_and_of_bicubic_beside_it(images):
     method = SRGAN(pretraining_steps=1, adversarial_steps=0, features=4, blocks=1, residual=True, losses=LOSSES)
     for parameter in method.networks["generator"].last.parameters():
         torch.nn.init.zeros_(parameter)  # what is left is the enlargement that the network adds to
-    pairs = enlargement_pairs(images, 4)
+    pairs = degraded_pairs(images, partial(downscale, scale=4), multiple=4)
     restorers = {"restored": partial(restored, method), BICUBIC: lambda pair: upscale(pair.input, 4)}
     rows = measure(restorers, pairs, super_resolution.score(4))
     assert list(rows["method"]) == ["restored", "bicubic"] * 3

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -190,7 +192,7 @@ def test_the_notebook_that_reads_the_runs_is_executed_when_the_numbers_are_new(p
     source = project / "results" / "quick"
     for _ in range(2):  # the second time, there is nothing new
         assert run_report(project) == 0
-        parameters = {"runs_folder": str(source / "losses")}
+        parameters = {"runs_folder": os.path.relpath(source / "losses", project.parent)}
         expected = ("04_reads", (project.parent / "04_reads.ipynb").resolve(), parameters, source / "04_reads", False)
         assert executed == [expected]
     change_records(source / "losses", lambda record: record["rows"][1].update(psnr=50.0))
@@ -250,13 +252,16 @@ def test_the_notebook_that_reads_the_runs_is_published_too(project, monkeypatch)
     change(project / "losses.yaml", notebook="04_reads.ipynb")
     reads = project / "results" / "quick" / "04_reads"
     reads.mkdir()
-    (reads / "run.json").write_text("{}")
+    (reads / "run.json").write_text(json.dumps({"parameters": {}, "provenance": {"commit": "abc"}}))
     (reads / "notebook.ipynb").write_text('{"cells": []}')
-    path = project / "losses.yaml"
-    path.write_text(path.read_text() + "publish: numbers\n")
     assert run_report(project, "--publish") == 0
     published = project / "results" / "published" / "quick"
     assert set(files(published / "04_reads")) == {"run.json", "notebook.ipynb"}
+    shutil.rmtree(published)
+    path = project / "losses.yaml"
+    path.write_text(path.read_text() + "publish: numbers\n")
+    assert run_report(project, "--publish") == 0
+    assert not (published / "04_reads").exists(), "it shows images of the runs"
     assert "table.md" in files(published / "losses")
 
 

@@ -101,7 +101,7 @@ def test_a_dictionary_replaces_the_notebooks(write):
     path = write(base={"losses": {"l1": 1}}, grid={"losses.cycle": [1, 2]})
     assert [p["losses"] for p in parameters(path)] == [{"l1": 1, "cycle": 1.0}, {"l1": 1, "cycle": 2.0}]
     path = write(cases={"a": {"losses": {"l1": 1}}, "b": {}}, case_parameter="variant", base={"losses.cycle": 0})
-    assert [p["losses"] for p in parameters(path)] == [{"l1": 1, "cycle": 0.0}, LOSSES | {"cycle": 0.0}]
+    assert [p["losses"] for p in parameters(path)] == [{"l1": 1}, LOSSES | {"cycle": 0.0}], "a case is over the base"
 
 
 def test_new_entries_of_a_dictionary_have_any_type_and_keep_their_order(write):
@@ -201,7 +201,7 @@ def test_a_sweep_that_extends_merges_base_and_grid_and_replaces_the_rest(write, 
     assert parameters(other) == [common | {"variant": "c", "weight": 2.0}]
     spec = sweep_file.read_yaml(other)
     assert spec["publish"] == "numbers" and spec["report"]["tables"] == {"First": ["a"]}
-    report = {"columns": {"seed": {7: "seven"}}}
+    report = {"columns": {"seed": {7: "seven"}}, "tables": {"Other": ["b"]}}
     other = write_yaml("other.yaml", extends="tiny.yaml", publish="all", report=report)
     spec = sweep_file.read_yaml(other)
     assert spec["publish"] == "all" and spec["report"] == report and "extends" not in spec
@@ -236,7 +236,8 @@ def test_a_sweep_may_extend_what_is_no_sweep_alone(write, write_yaml):
 
 
 def test_paths_count_from_the_file_that_names_them(write, write_notebook, write_yaml, tmp_path, monkeypatch):
-    write(report={"notebook": "../04_reads.ipynb"})
+    report = {"columns": {"seed": {7: "seven"}}, "tables": {"First": ["a"]}, "notebook": "../04_reads.ipynb"}
+    write(report=report, case_parameter="variant")
     notebooks = tmp_path / "notebooks"
     deeper = write_yaml("more/deep/other.yaml", extends="../../tiny.yaml")
     assert [run.notebook for run in sweep_file.plan(deeper, "quick")] == [notebooks / "03_tiny.ipynb"]

@@ -81,10 +81,18 @@ def test_markdown_has_a_line_a_row_and_a_dash_for_what_is_missing(rows):
     assert text.splitlines()[3] == "| a | 33.00 ± 1.41 | 0.3300 ± 0.0141 | – | – |"
 
 
+def test_runs_that_differ_in_another_parameter_are_all_counted(rows):
+    """Two runs of one case, seed and column that a third parameter tells apart: their mean, not the first of them."""
+    doubled = pd.concat([rows.assign(cycle=5.0), rows.assign(cycle=10.0, psnr=rows["psnr"] + 2)])
+    found, single = (tables.over_seeds(table, "variant", "rate") for table in (doubled, rows))
+    assert found.loc[("a", 1.0), "psnr_mean"] == pytest.approx(single.loc[("a", 1.0), "psnr_mean"] + 1)
+    assert found.loc[("input", 1.0), "psnr_mean"] == single.loc[("input", 1.0), "psnr_mean"]
+
+
 def test_layout_orders_rows_and_names_columns(rows):
-    matrix = tables.layout(tables.over_seeds(rows, "variant", "rate"), ["b", "a"], {1.0: "high"}, "psnr")
-    assert matrix.index.tolist() == ["b", "a"]
-    assert matrix["high"].tolist() == [pytest.approx(30.25), 33.0]
+    means, spreads = tables.layout(tables.over_seeds(rows, "variant", "rate"), ["b", "a"], {1.0: "high"}, "psnr")
+    assert means.index.tolist() == spreads.index.tolist() == ["b", "a"]
+    assert means["high"].tolist() == [pytest.approx(30.25), 33.0]
 
 
 def test_paired_differences_of_means_and_seeds(rows):
@@ -128,8 +136,8 @@ def test_markdown_of_other_metrics_has_their_headings_and_decimals(other):
     assert lines[0] == "| | checkerboard (dB) ↓, high | CIEDE2000 ↓, high |"
     assert lines[2] == "| input | -10.5 | 6.83 |"
     assert lines[3] == "| a | 2.0 ± 1.4 | 11.00 ± 0.47 |"
-    matrix = tables.layout(summary, ["a"], {1.0: "high"}, "ciede2000", "std")
-    assert matrix.loc["a", "high"] == pytest.approx(np.std([32 / 3, 34 / 3], ddof=1))
+    _, spreads = tables.layout(summary, ["a"], {1.0: "high"}, "ciede2000")
+    assert spreads.loc["a", "high"] == pytest.approx(np.std([32 / 3, 34 / 3], ddof=1))
 
 
 def test_paired_differences_of_another_metric(other):

@@ -261,7 +261,7 @@ def test_the_eight_paths_lead_through_the_right_generators():
         ({"discriminator_blur": -1}, "discriminator_blur: expected an odd number, 1 or more, got -1"),
         ({"ema_decay": 1.5}, "ema_decay: expected a number from 0 to 1, got 1.5"),
         ({"ema_decay": -0.1}, "ema_decay: expected a number from 0 to 1, got -0.1"),
-        ({"learning_rate": -1e-4}, "learning_rate: expected a number, 0 or more, got -0.0001"),
+        ({"learning_rate": -1e-4}, "generator_a: learning_rate: expected a number, 0 or more, got -0.0001"),
     ],
     ids=str,
 )

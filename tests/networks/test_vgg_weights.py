@@ -30,7 +30,7 @@ def test_vgg_19_is_every_convolution_of_torchvisions_network(monkeypatch):
     monkeypatch.setattr(VGG19_Weights, "get_state_dict", lambda *_, **options: network.state_dict())
     convolutions = [layer for layer in network.features if isinstance(layer, nn.Conv2d)]
     for name in ("auto", "vgg19"):
-        tensors = vgg_weights.judge(name)
+        tensors = vgg_weights.content_weights(name)
         assert VGG(tensors).name == "vgg19"
         assert len(tensors) == 32
         for k, layer in enumerate(convolutions):
@@ -46,14 +46,14 @@ def test_without_torchvisions_server_it_is_vgg_16(monkeypatch):
         raise OSError("name or service not known")
 
     monkeypatch.setattr(VGG19_Weights, "get_state_dict", unreachable)
-    assert VGG(vgg_weights.judge("auto")).name == "vgg16"
+    assert VGG(vgg_weights.content_weights("auto")).name == "vgg16"
     with pytest.raises(vgg_weights.WeightsError, match="cannot fetch the weights of VGG-19: name or service not known"):
-        vgg_weights.judge("vgg19")
+        vgg_weights.content_weights("vgg19")
     monkeypatch.setattr(VGG19_Weights, "get_state_dict", lambda *_, **options: torch.load(__file__))
     with pytest.raises(vgg_weights.WeightsError, match=r"vgg19-dcbb9e9d\.pth: damaged .* delete it"):
-        vgg_weights.judge("auto")
+        vgg_weights.content_weights("auto")
     with pytest.raises(ValueError, match="vgg: expected one of auto, vgg16, vgg19, got 'vgg11'"):
-        vgg_weights.judge("vgg11")
+        vgg_weights.content_weights("vgg11")
 
 
 @pytest.mark.slow
