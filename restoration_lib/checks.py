@@ -1,5 +1,6 @@
 """Arguments checked in one line: the message names the argument, what is accepted, and what was given."""
 
+import difflib
 import math
 from collections.abc import Collection
 from numbers import Real
@@ -29,13 +30,30 @@ def check(
     raise ValueError(f"{name}: expected {wanted}, got {value!r}")
 
 
+def check_range(name: str, value: object, low: float = -math.inf, high: float = math.inf) -> None:
+    """Raise ValueError unless `value` is two numbers in [low, high], the smaller first."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"{name}: expected two numbers, the smaller first, got {value!r}")
+    check(name, value[0], low, high)
+    check(name, value[1], value[0], high)
+
+
 def check_choice(name: str, value: object, choices: Collection) -> None:
     """Raise ValueError unless `value` is one of `choices`."""
     if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(map(str, choices))}, got {value!r}")
+        raise ValueError(f"{name}: expected one of {', '.join(map(str, choices))}, got {value!r}{hint(value, choices)}")
 
 
 def check_names(name: str, values: Collection[str], known: Collection[str]) -> None:
     """Raise ValueError if `values` has a name that `known` has not."""
+    if isinstance(values, str):
+        raise ValueError(f"{name}: expected a list of any of {', '.join(known)}, got the text {values!r}")
     if unknown := sorted(set(values) - set(known)):
-        raise ValueError(f"{name}: expected any of {', '.join(known)}, got {', '.join(map(repr, unknown))}")
+        found = f"{', '.join(map(repr, unknown))}{hint(unknown[0], known)}"
+        raise ValueError(f"{name}: expected any of {', '.join(known)}, got {found}")
+
+
+def hint(name: object, known: Collection[str]) -> str:
+    """ "; did you mean …?", where a known name is near."""
+    close = difflib.get_close_matches(str(name), list(map(str, known)), n=1, cutoff=0.7)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,8 +1,9 @@
 """Reconstruction and adversarial losses.
 
 Reconstruction losses share one signature: `loss(prediction, target) -> scalar tensor`, both images (N, 3, H, W),
-float, in [0, 1]. They compute in float32 at least, whatever autocast says. Adversarial losses take a
-discriminator's logits and the wanted answer.
+float, in [0, 1]. They compute in float32 at least (`_wide`), whatever autocast says, are least for equal images, at
+most about 1, and pull at no pixel without bound: tests ask this of all that RECONSTRUCTION names. Adversarial losses
+take a discriminator's logits and the wanted answer.
 """
 
 from collections.abc import Callable, Collection

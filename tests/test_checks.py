@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from restoration_lib.checks import check, check_choice, check_names
+from restoration_lib.checks import check, check_choice, check_names, check_range
 
 
 def refused(message):
@@ -95,3 +95,27 @@ def test_unknown_names_are_all_named_once():
         check_names("kinds", ("moths", "hair", "bugs", "moths"), known)
     with refused("kinds: expected any of strokes, hair, got 'dust'"):
         check_names("kinds", {"dust": 1.0}, known)
+
+
+def test_ranges_are_two_numbers_the_smaller_first():
+    for pair in ((0, 1), [0.25, 0.25], (0.0, 0)):
+        check_range("coverage", pair, 0, 1)
+    for pair, shown in ((0.1, "0.1"), ((0.1,), "(0.1,)"), ("01", "'01'"), ([1, 2, 3], "[1, 2, 3]")):
+        with refused(f"coverage: expected two numbers, the smaller first, got {shown}"):
+            check_range("coverage", pair, 0, 1)
+    with refused("coverage: expected a number from 0.5 to 1, got 0.25"):
+        check_range("coverage", (0.5, 0.25), 0, 1)
+    with refused("coverage: expected a number from 0 to 1, got -1"):
+        check_range("coverage", (-1, 0.25), 0, 1)
+
+
+def test_a_text_is_no_list_of_names():
+    with refused("kinds: expected a list of any of hair, dust, got the text 'hair'"):
+        check_names("kinds", "hair", ["hair", "dust"])
+
+
+def test_what_is_nearly_a_known_name_is_told():
+    with refused("generator: expected one of fcn, picker, got 'pickr'; did you mean picker?"):
+        check_choice("generator", "pickr", ["fcn", "picker"])
+    with refused("losses: expected any of l1, cosine, got 'cosin'; did you mean cosine?"):
+        check_names("losses", ["cosin"], ["l1", "cosine"])

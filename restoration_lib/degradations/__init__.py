@@ -1,6 +1,10 @@
 """Degradations: pure functions of an image tensor and a generator, the same damage for the same generator state.
 
-One to be chosen by name, in a notebook or a sweep, has a line in DEGRADATIONS.
+One to be chosen by name, in a notebook or a sweep, has a line in DEGRADATIONS. It is a function (`monochrome` is a
+short one to begin from) of `images`, (N, 3, H, W) or (3, H, W), float in [0, 1], and `generator`, a CPU generator or
+None for torch's own; whatever other arguments it has are its options, numbers or lists with defaults. It leaves its
+input as it is, gives back the same type on the same device, in [0, 1] and with 8 bits as any file has, and draws for
+every image of a batch anew.
 """
 
 import inspect
@@ -9,7 +13,7 @@ from functools import partial
 
 from torch import Tensor
 
-from restoration_lib.checks import check_choice
+from restoration_lib.checks import check_choice, hint
 from restoration_lib.degradations.ageing import age
 from restoration_lib.degradations.downscale import downscale, upscale
 from restoration_lib.degradations.monochrome import monochrome
@@ -45,7 +49,7 @@ def degradation(name: str, **options) -> Degrade:
     del known["images"], known["generator"]
     if unknown := sorted(options.keys() - known.keys()):
         takes = ", ".join(known) or "no options"
-        raise ValueError(f"degradation {name}: takes {takes}, got {', '.join(unknown)}")
+        raise ValueError(f"degradation {name}: takes {takes}, got {', '.join(unknown)}{hint(unknown[0], known)}")
     if missing := [k for k, argument in known.items() if argument.default is argument.empty and k not in options]:
         raise ValueError(f"degradation {name}: give the options {', '.join(missing)}")
     return partial(DEGRADATIONS[name], **options)

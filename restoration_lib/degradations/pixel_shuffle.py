@@ -7,7 +7,9 @@ from torch import Tensor
 from restoration_lib.checks import check
 
 
-def pixel_shuffle(images: Tensor, rate: float, window: int = 5, generator: torch.Generator | None = None) -> Tensor:
+def pixel_shuffle(
+    images: Tensor, rate: float = 1.0, window: int = 5, generator: torch.Generator | None = None
+) -> Tensor:
     """Let pixels switch places with their neighbours, in one raster scan over the image.
 
     At each pixel, in raster order and with probability `rate`, swap it with a pixel drawn uniformly from the

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restoration_lib.checks import check, check_names
+from restoration_lib.checks import check, check_names, check_range
 from restoration_lib.degradations.common import check_images, uniform
 
 REFERENCE = 512  # px, side of the images that the number of pieces is meant for
@@ -217,9 +217,8 @@ def _lay(overlay: Tensor, shape: Sequence[int], scale: Range, most: float, gener
 
 
 def _check_ranges(ranges: dict[str, Range], shares: set[str]) -> None:
-    for name, (low, high) in ranges.items():
-        check(name, low, 0, 1 if name in shares else math.inf)
-        check(name, high, low, 1 if name in shares else math.inf)
+    for name, pair in ranges.items():
+        check_range(name, pair, 0, 1 if name in shares else math.inf)
 
 
 def _index(count: int, generator: torch.Generator | None) -> int:

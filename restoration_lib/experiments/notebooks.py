@@ -2,13 +2,14 @@
 
 import ast
 import base64
-import difflib
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from restoration_lib.checks import hint
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 RECORD = "run.json"  # what a notebook writes last
@@ -66,14 +67,15 @@ def typed(name: str, value: object, literals: Mapping, notebook: str) -> object:
     """
     root, dot, key = name.partition(".")
     if root not in literals:
-        close = difflib.get_close_matches(root, literals, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ExperimentError(f"{name}: no such parameter in {notebook}{hint}")
+        raise ExperimentError(f"{name}: no such parameter in {notebook}{hint(root, literals)}")
     literal = literals[root]
     if dot:
         if not key or not isinstance(literal, dict):
             raise ExperimentError(f"{name}: names no entry of a dictionary in {notebook}")
-        literal = literal.get(key)  # None for a key that the cell does not have: what takes the dictionary checks it
+        numbers = literal and all(type(entry) is float for entry in literal.values())
+        literal = literal.get(key, 0.0 if numbers else None)  # else any: what takes the dictionary checks its names
+    if isinstance(literal, dict) and isinstance(value, dict):
+        return {key: typed(f"{name}.{key}", entry, literals, notebook) for key, entry in value.items()}
     if type(literal) is float and type(value) is int:
         return float(value)
     if type(value) is type(literal) or (type(value), type(literal)) == (list, tuple):
@@ -86,6 +88,8 @@ def typed(name: str, value: object, literals: Mapping, notebook: str) -> object:
     if number and type(literal) is float:
         written = f"{number[1]}{number[2] or '.0'}e{int(number[3]):+d}"
         message += f"; YAML reads {value} as text, write {written}"
+    if isinstance(literal, dict) and isinstance(value, str):
+        message += "; papermill takes a dictionary by -y"
     raise ExperimentError(message)
 
 

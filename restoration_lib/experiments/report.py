@@ -51,6 +51,8 @@ def report(sweeps: list[Path], profile: str, out: Path, publish: bool = False) -
             if read_yaml(sweep).get("report"):
                 read_runs(sweep, folder, write_tables(sweep, folder))
                 print((folder / "table.md").read_text(encoding="utf-8"))
+            else:
+                print(f"{sweep.stem}: no `report:` section, no tables\n")
         if publish:
             publish_all(sweeps, source, published / profile)
             (published / "README.md").write_text(f"{TITLE}{overviews(published)}\n", encoding="utf-8")

@@ -17,12 +17,14 @@ import pandas as pd
 from IPython.display import Image
 from matplotlib.figure import Figure
 
+from restoration_lib.checks import hint
 from restoration_lib.experiments.notebooks import PROJECT, RECORD, ExperimentError, parameters_cell, typed
 
 SCRATCH = PROJECT / "results" / "scratch"  # ignored by git
 HISTORY, FIGURES, CHECKPOINTS = "history.csv", "figures", "checkpoints"
 UNBOUNDED = ("psnr", "psnr_y", "round_trip", "identity")  # metrics that are infinite where there is no error
 JPEG = {"quality": 90, "subsampling": 0}
+Literal = bool | int | float | str | list | dict | None
 
 
 @dataclass
@@ -101,10 +103,14 @@ def start(name: str, values: Mapping) -> Run:
         values: present values by name; those that the parameters cell names are the run's parameters.
 
     Raises:
-        ExperimentError: no such notebook, a parameter without a value, or with one of another type.
+        ExperimentError: no such notebook, a parameter without a value or with one of another type, or a name that is
+            none but nearly one, as papermill passes with a mere warning.
     """
     here = Path(f"{name}.ipynb")
     literals = parameters_cell(here if here.is_file() else PROJECT / "notebooks" / here)
+    for other in values.keys() - literals.keys():
+        if isinstance(values[other], Literal) and (close := hint(other, literals)):
+            raise ExperimentError(f"{name}: {other} is no parameter{close}")
     if missing := [parameter for parameter in literals if parameter not in values]:
         raise ExperimentError(
             f"{name}: no value for {', '.join(missing)}; run the parameters cell first, or is this another notebook?"

@@ -128,7 +128,8 @@ def _check_report(spec: dict) -> None:
     for key, kind in (("columns", dict), ("tables", list)):
         values = section.get(key)
         if not isinstance(values, dict) or not values or not all(isinstance(v, kind) for v in values.values()):
-            raise ExperimentError(f"report.{key}: {values!r} is no mapping of {kind.__name__}s")
+            fault = f"{values!r} is no mapping of {kind.__name__}s"
+            raise ExperimentError(f"report.{key}: {fault}, see `experiments.report`")
     if len(section["columns"]) > 1:
         raise ExperimentError(f"report.columns: one parameter, not {len(section['columns'])}")
     if "case_parameter" not in spec:

@@ -33,8 +33,8 @@ def noise(*shape):
     return torch.rand(shape, generator=seeded(99)).mul(255).round() / 255
 
 
-def test_there_are_these_and_no_others():
-    assert list(DEGRADATIONS) == list(CHOSEN)
+def test_each_of_them_is_tested_here():
+    assert list(DEGRADATIONS) == list(CHOSEN), "give a new one its line in CHOSEN"
 
 
 @pytest.mark.parametrize("name", CHOSEN)
@@ -61,10 +61,7 @@ def test_keep_gives_what_it_was_given():
 
 
 def test_an_unknown_name_is_named_with_the_accepted_ones():
-    message = (
-        r"\Adegradation: expected one of none, pixel_shuffle, ageing, scratches, downscale, monochrome, got 'sepia'\Z"
-    )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"\Adegradation: expected one of {', '.join(DEGRADATIONS)}, got 'sepia'\Z"):
         degradation("sepia")
 
 
@@ -81,12 +78,12 @@ def test_an_unknown_name_is_named_with_the_accepted_ones():
     ],
 )
 def test_an_option_that_it_does_not_take_is_named_with_the_accepted_ones(name, option, accepted):
-    message = rf"\Adegradation {name}: takes {accepted or 'no options'}, got {option}\Z"
+    message = rf"\Adegradation {name}: takes {accepted or 'no options'}, got {option}(; did you mean \w+\?)?\Z"
     with pytest.raises(ValueError, match=message):
         degradation(name, **{option: 1})
 
 
-@pytest.mark.parametrize(("name", "missing"), [("pixel_shuffle", "rate"), ("downscale", "scale")])
+@pytest.mark.parametrize(("name", "missing"), [("downscale", "scale")])
 def test_an_option_that_it_needs_is_named_where_it_is_missing(name, missing):
     with pytest.raises(ValueError, match=rf"\Adegradation {name}: give the options {missing}\Z"):
         degradation(name)

@@ -13,7 +13,15 @@ from restoration_lib.experiments import notebooks
 PNG = base64.b64decode(  # one red pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 )
-LITERALS = {"rate": 0.5, "steps": 1, "flip": True, "sizes": (1, 2), "limit": None, "losses": {"cycle": 10.0}}
+LITERALS = {
+    "rate": 0.5,
+    "steps": 1,
+    "flip": True,
+    "sizes": (1, 2),
+    "limit": None,
+    "losses": {"cycle": 10.0},
+    "options": {},
+}
 
 
 @pytest.mark.parametrize(
@@ -69,14 +77,26 @@ def test_what_is_no_notebook_is_named_on_one_line(tmp_path, text):
         ("limit", 3),
         ("limit", "text"),
         ("limit", [1]),
-        ("losses", {}),
         ("losses.cycle", 0.0),
-        ("losses.new", 3),
-        ("losses.new", "text"),
+        ("losses.new", 0.5),
+        ("options.new", 3),
+        ("options.new", "text"),
     ],
 )
 def test_values_of_the_literals_type_stay_what_they_are(name, value):
     assert notebooks.typed(name, value, LITERALS, "03") is value
+
+
+def test_the_entries_of_a_dictionary_are_typed_too():
+    assert notebooks.typed("losses", {}, LITERALS, "03") == {}
+    assert [type(v) for v in notebooks.typed("losses", {"cycle": 1, "new": 2}, LITERALS, "03").values()] == [
+        float,
+        float,
+    ]
+    with pytest.raises(notebooks.ExperimentError, match=r"losses\.new: '1e-3' is str, 03 wants float.*write 1\.0e-3"):
+        notebooks.typed("losses", {"new": "1e-3"}, LITERALS, "03")
+    with pytest.raises(notebooks.ExperimentError, match=r"losses: '\{l1: 1\}' is str.*papermill takes .* by -y"):
+        notebooks.typed("losses", "{l1: 1}", LITERALS, "03")
 
 
 @pytest.mark.parametrize("name", ["rate", "losses.cycle"])

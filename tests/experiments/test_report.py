@@ -67,7 +67,7 @@ def project(tmp_path, monkeypatch):
     write_run(folder, ".partial-plain", 1.0, 9, 99.0)
     spec = {
         "notebook": "03.ipynb",
-        "profiles": {"quick": {}},
+        "profiles": {"quick": {}, "full": {}},
         "case_parameter": "variant",
         "cases": {"plain": {}, "strong": {}},
         "report": {"columns": {"rate": {1.0: "high"}}, "tables": {"First": ["plain"], "Second": ["strong"]}},

@@ -301,7 +301,7 @@ def test_an_option_that_nothing_takes_is_refused_by_name(tmp_path):
     run = start(tmp_path, options={"width": 1, "depth": 3, "blocks": 2})
     with pytest.raises(ValueError) as caught:
         run.arguments(Taker)
-    assert str(caught.value) == "options: Taker takes rate, losses, depth, flip, and no blocks, width"
+    assert str(caught.value) == "options: Taker takes depth, and no blocks, width"
 
 
 def test_an_option_that_has_a_line_of_its_own_is_refused_by_name(tmp_path):
@@ -362,12 +362,17 @@ def test_rows_stand_beside_the_parameters_of_their_run(tmp_path):
 
 
 def test_entries_of_dictionaries_stand_beside_the_rows_under_dotted_names(tmp_path):
-    for name, losses in (("a", {"l1": 1.0, "deep": {"x": 1}}), ("b", {"l1": 2.0, "list": [1]})):
-        finish(tmp_path / name, changes={"losses": losses})
+    for name, options in (("a", {"l1": 1.0, "deep": {"x": 1}}), ("b", {"l1": 2.0, "list": [1]})):
+        finish(tmp_path / name, changes={"options": options})
     rows = runs.rows(runs.read_all(tmp_path))
-    assert rows["losses.l1"].tolist() == [1.0] * 3 + [2.0] * 3
-    assert rows["losses.deep.x"].tolist()[:3] == [1] * 3 and rows["losses.deep.x"].isna().tolist()[3:] == [True] * 3
-    assert not {"losses", "losses.list", "losses.deep", "options"} & set(rows)
+    assert rows["options.l1"].tolist() == [1.0] * 3 + [2.0] * 3
+    assert rows["options.deep.x"].tolist()[:3] == [1] * 3 and rows["options.deep.x"].isna().tolist()[3:] == [True] * 3
+    assert not {"options", "options.list", "options.deep", "losses"} & set(rows)
+
+
+def test_a_name_that_is_nearly_a_parameter_is_refused(tmp_path):
+    with pytest.raises(ExperimentError, match=r"steeps is no parameter; did you mean steps\?"):
+        start(tmp_path, steeps=3)
 
 
 def test_a_column_of_the_rows_is_not_overwritten_by_a_parameter(tmp_path):

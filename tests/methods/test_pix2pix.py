@@ -198,7 +198,7 @@ def test_stopped_training_ends_bit_for_bit_as_if_never_stopped(generator, tmp_pa
         ({"generator": "vnet"}, "generator: expected one of unet, refined, got 'vnet'"),
         ({"losses": {"l1": -1.0}}, "losses: l1: expected a number, 0 or more, got -1.0"),
         ({"losses": {"adversarial": -1.0}}, "losses: adversarial: expected a number, 0 or more, got -1.0"),
-        ({"losses": {"psnr": 1.0}}, "losses: expected any of l1, mse, ms_ssim, cosine, adversarial, got 'psnr'"),
+        ({"losses": {"psnr": 1.0}}, "losses: expected any of l1, .*, adversarial, got 'psnr'"),
         ({"losses": {"l1": 0.0, "adversarial": 0.0}}, "losses: give at least one of l1, .* a weight above 0"),
         ({"generator": "unet", "depth": 1}, "depth: expected a number, 2 or more, got 1"),
         ({"depth": -1}, "depth: expected a number, 1 or more, got -1"),

@@ -205,7 +205,7 @@ def test_batch_of_one_works_without_mismatched_pairs(pairs):
     ("arguments", "message"),
     [
         ({"generator": "unet"}, "generator: .*fcn, picker.*'unet'"),
-        ({"losses": {"hinge": 1.0}}, "losses: .*l1, mse, ms_ssim, cosine, adversarial.*'hinge'"),
+        ({"losses": {"hinge": 1.0}}, "losses: .*l1, .*, adversarial.*'hinge'"),
         ({"mixed_pairs": ["cutmix", "mixup"]}, "mixed_pairs: .*mismatched, cutmix.*'mixup'"),
         ({"losses": {"l1": -1.0}}, "losses: l1: .*-1.0"),
         ({"losses": {"ms_ssim": -0.5}}, "losses: ms_ssim: .*-0.5"),
