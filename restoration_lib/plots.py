@@ -200,14 +200,10 @@ def points(table: pd.DataFrame, x: str, y: str) -> Figure:
 
 
 def error_maps(maps: Mapping[str, np.ndarray], top: float) -> Figure:
-    """Maps (H, W) of absolute error in grey levels, one colour scale from 0 to `top` for all."""
-    figure, axes = _panels(len(maps), 2.8, 2.6)
-    for axis, (title, values) in zip(axes, maps.items(), strict=True):
-        image = axis.imshow(values, vmin=0, vmax=top, cmap="magma", interpolation="nearest")
-        axis.set_title(title, fontsize=9)
-        axis.set_axis_off()
-    figure.colorbar(image, ax=list(axes), label="grey levels", shrink=0.8)
-    return figure
+    """Maps (H, W) of absolute error in grey levels as colours, from black, 0, to bright, `top` or more; last, the scale."""
+    scale = np.linspace(top, 0, 192)[:, None].repeat(24, 1)
+    colours = [plt.get_cmap("magma")(values / top, bytes=True)[..., :3] for values in (*maps.values(), scale)]
+    return _laid_out([colours], [[*maps, f"{top:g} to 0 levels"]], (), side=256)
 
 
 def _panels(count: int, width: float, height: float, **options) -> tuple[Figure, np.ndarray]:

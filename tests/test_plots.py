@@ -368,9 +368,11 @@ def test_curves_over_names_are_evenly_spaced():
 
 def test_error_maps_share_one_scale():
     figure = plots.error_maps({"a": np.full((5, 6), 3.0), "b": np.full((5, 6), 60.0)}, 30)
-    images = [axis.images[0] for axis in figure.axes if axis.images]
-    assert [image.get_clim() for image in images] == [(0, 30), (0, 30)]
-    assert [float(image.get_array().mean()) for image in images] == [3.0, 60.0]
+    low, high, scale = shown(figure)
+    colours = [np.array(plt.get_cmap("magma")(share, bytes=True)[:3]) for share in (0.1, 1.0, 0.0)]
+    assert (low == colours[0]).all() and (high == colours[1]).all(), "3 of 30 levels; 60 are above the top"
+    assert (scale[0] == colours[1]).all() and (scale[-1] == colours[2]).all()
+    assert [axis.get_title().replace("\n", " ") for axis in figure.axes] == ["a", "b", "30 to 0 levels"]
 
 
 def test_histograms_count_each_channel_in_its_colour():

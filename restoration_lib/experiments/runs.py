@@ -1,6 +1,7 @@
 """A run's folder: parameters, where they were run, history, one row per image, figures."""
 
 import inspect
+import io
 import json
 import math
 import os
@@ -57,11 +58,17 @@ class Run:
         return {name: value for name, value in self.parameters.items() if name in takes} | options
 
     def save_figure(self, name: str, figure: Figure) -> Image:
-        """Write the figure and hand it on as the notebook shows it: charts as PNG, images as JPEG."""
-        (self.folder / FIGURES).mkdir(exist_ok=True)
-        shows_images = any(axis.images for axis in figure.axes)
-        path = self.folder / FIGURES / f"{name}.{'jpg' if shows_images else 'png'}"
-        figure.savefig(path, pil_kwargs=JPEG if shows_images else {})
+        """Write the figure and hand it on as the notebook shows it: as PNG, or images as JPEG if that is smaller."""
+        folder, made = self.folder / FIGURES, {"png": io.BytesIO()}
+        figure.savefig(made["png"], format="png")
+        if any(axis.images for axis in figure.axes):
+            figure.savefig(made.setdefault("jpg", io.BytesIO()), format="jpg", pil_kwargs=JPEG)
+        suffix = min(made, key=lambda suffix: len(made[suffix].getvalue()))
+        folder.mkdir(exist_ok=True)
+        for stale in folder.glob(f"{name}.*"):
+            stale.unlink()
+        path = folder / f"{name}.{suffix}"
+        path.write_bytes(made[suffix].getvalue())
         return Image(filename=path)
 
     def finish(self, rows: pd.DataFrame | None = None, history: pd.DataFrame | None = None, **facts) -> dict:
