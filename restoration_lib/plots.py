@@ -200,7 +200,7 @@ def points(table: pd.DataFrame, x: str, y: str) -> Figure:
 
 
 def error_maps(maps: Mapping[str, np.ndarray], top: float) -> Figure:
-    """Maps (H, W) of absolute error in grey levels as colours, black for 0, bright for `top` or more; and their scale."""
+    """Maps (H, W) of absolute error in grey levels as colours, from black, 0, to bright, `top`; and their scale."""
     scale = np.linspace(top, 0, 192)[:, None].repeat(24, 1)
     colours = [plt.get_cmap("magma")(values / top, bytes=True)[..., :3] for values in (*maps.values(), scale)]
     return _laid_out([colours], [[*maps, f"{top:g} to 0 levels"]], (), side=256)

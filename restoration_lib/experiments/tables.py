@@ -76,7 +76,8 @@ def cell(summary: pd.DataFrame, key: tuple, metric: str) -> str:
     mean, spread = summary.loc[key, [f"{metric}_mean", f"{metric}_std"]]
     if np.isnan(mean):
         return "–"
-    return f"{mean:.{decimals}f}" + ("" if np.isnan(spread) else f" ± {spread:.{decimals}f}")
+    shown = f"{round(mean, decimals) + 0:.{decimals}f}"  # + 0: no "-0.0"
+    return shown + ("" if np.isnan(spread) else f" ± {spread:.{decimals}f}")
 
 
 def paired_differences(
