@@ -114,7 +114,7 @@ def _scaled(pixels: np.ndarray, side: int) -> np.ndarray:
 
 def histograms(shown: Mapping[str, Tensor]) -> Figure:
     """Histogram of each colour channel, a panel for each image."""
-    figure, axes = _panels(len(shown), 3.2, 2.3, sharey=True)
+    figure, axes = _panels(len(shown), 10.4 / max(3, len(shown)), 2.3, sharey=True)
     for axis, (title, image) in zip(axes, shown.items(), strict=True):
         for channel, colour in zip(image.reshape(image.shape[-3:]), ("tab:red", "tab:green", "tab:blue"), strict=True):
             axis.hist(channel.flatten().numpy(), bins=64, histtype="step", color=colour)
@@ -143,7 +143,7 @@ def losses(history: pd.DataFrame) -> Figure:
 
 def validation(histories: Mapping[str, pd.DataFrame], names: Sequence[str] = ("psnr", "ssim")) -> Figure:
     """The named metrics on the validation images over the steps, a line for each history."""
-    figure, axes = _panels(len(names), 5.2, 3)
+    figure, axes = _panels(len(names), 10.4 / max(2, len(names)), 3)
     for axis, name in zip(axes, names, strict=True):
         for title, history in histories.items():
             points = history.dropna(subset=f"validation_{name}")
@@ -201,9 +201,9 @@ def points(table: pd.DataFrame, x: str, y: str) -> Figure:
 
 def error_maps(maps: Mapping[str, np.ndarray], top: float) -> Figure:
     """Maps (H, W) of absolute error in grey levels as colours, from black, 0, to bright, `top`; and their scale."""
-    scale = np.linspace(top, 0, 192)[:, None].repeat(24, 1)
+    scale = np.linspace(top, 0, 192)[:, None].repeat(32, 1)
     colours = [plt.get_cmap("magma")(values / top, bytes=True)[..., :3] for values in (*maps.values(), scale)]
-    return _laid_out([colours], [[*maps, f"{top:g} to 0 levels"]], (), side=256)
+    return _laid_out([colours], [[*maps, f"{top:g}–0"]], (), side=256)
 
 
 def _panels(count: int, width: float, height: float, **options) -> tuple[Figure, np.ndarray]:
