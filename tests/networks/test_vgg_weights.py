@@ -52,7 +52,7 @@ def test_without_torchvisions_server_it_is_vgg_16(monkeypatch):
     monkeypatch.setattr(VGG19_Weights, "get_state_dict", lambda *_, **options: torch.load(__file__))
     with pytest.raises(vgg_weights.WeightsError, match=r"vgg19-dcbb9e9d\.pth: damaged .* delete it"):
         vgg_weights.content_weights("auto")
-    with pytest.raises(ValueError, match="vgg: expected one of auto, vgg16, vgg19, got 'vgg11'"):
+    with pytest.raises(ValueError, match="judge: expected one of auto, vgg16, vgg19, got 'vgg11'"):
         vgg_weights.content_weights("vgg11")
 
 
