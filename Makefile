@@ -27,7 +27,6 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 quick-test: $(READY)
-	@$(BIN)/restoration samples
 	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(READY)

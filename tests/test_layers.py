@@ -168,6 +168,7 @@ def test_a_module_that_imports_its_own_package_is_a_circle(library):
     assert set(found) == {"data", "data.a"}
 
 
+@pytest.mark.slow
 def test_experiments_import_no_torch():
     """Sweeps, reports and the start of a run answer at once, and on a machine without torch's gigabytes too."""
     for module, path in modules(LIBRARY).items():

@@ -175,6 +175,7 @@ def test_two_folders_are_split_each_by_itself(tmp_path):
         assert all(split.values())
 
 
+@pytest.mark.slow
 def test_class_folders_hold_what_torchvision_finds(tmp_path):
     from torchvision.datasets import ImageFolder
 

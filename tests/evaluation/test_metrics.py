@@ -175,6 +175,7 @@ def test_every_metric_of_a_score_stands_in_the_table():
     assert of_scores | of_images == set(METRICS)
 
 
+@pytest.mark.slow
 def test_tables_are_made_without_torch():
     code = (
         "import sys, restoration_lib.evaluation.metrics, restoration_lib.experiments.tables; "

@@ -93,6 +93,7 @@ def test_failed_fixed_complete_removed(write, run, tmp_path):
     assert (complete / "run.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_notebook_that_does_not_finish_its_run(write, run, tmp_path):
     path = write()
     [planned] = sweep_file.plan(path, "quick")
