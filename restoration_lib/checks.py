@@ -54,6 +54,6 @@ def check_names(name: str, values: Collection[str], known: Collection[str]) -> N
 
 
 def hint(name: object, known: Collection[str]) -> str:
-    """ "; did you mean …?", where a known name is near."""
+    """The end of a message that asks for the known name nearest to `name`; "" where none is near."""
     close = difflib.get_close_matches(str(name), list(map(str, known)), n=1, cutoff=0.7)
     return f"; did you mean {close[0]}?" if close else ""

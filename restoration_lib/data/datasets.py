@@ -192,8 +192,9 @@ def degraded_pairs(
     """
     pairs = []
     for name, array in zip(images.names, images.arrays, strict=True):
-        height, width = (side // multiple * multiple for side in central(array, crop).shape[-2:])
-        target = central(array, crop)[..., :height, :width]
+        target = central(array, crop)
+        height, width = (side // multiple * multiple for side in target.shape[-2:])
+        target = target[..., :height, :width]
         for draw in range(1, draws + 1):
             named = name if draw == 1 else f"{name} ({draw})"
             pairs.append(Pair(named, degrade(target, generator=generator_for("pair", seed, named)), target))

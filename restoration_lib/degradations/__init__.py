@@ -2,9 +2,9 @@
 
 One to be chosen by name, in a notebook or a sweep, has a line in DEGRADATIONS. It is a function (`monochrome` is a
 short one to begin from) of `images`, (N, 3, H, W) or (3, H, W), float in [0, 1], and `generator`, a CPU generator or
-None for torch's own; whatever other arguments it has are its options, numbers or lists with defaults. It leaves its
-input as it is, gives back the same type on the same device, in [0, 1] and with 8 bits as any file has, and draws for
-every image of a batch anew.
+None for torch's own; whatever other arguments it has are its options, numbers or lists; one without a default must be
+given. It leaves its input as it is, gives back the same type on the same device, in [0, 1], and draws for every image
+of a batch anew.
 """
 
 import inspect

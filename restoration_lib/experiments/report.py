@@ -46,10 +46,13 @@ def report(sweeps: list[Path], profile: str, out: Path, publish: bool = False) -
     try:
         for sweep in sweeps:
             folder = source / sweep.stem
-            if profile not in read_yaml(sweep)["profiles"]:
+            spec = read_yaml(sweep)
+            if profile not in spec["profiles"]:
                 raise ExperimentError(f"{sweep}: profiles: no {profile!r}")
-            if read_yaml(sweep).get("report"):
-                read_runs(sweep, folder, write_tables(sweep, folder))
+            if section := spec.get("report"):
+                changed = write_tables(sweep, folder)
+                if notebook := section.get("notebook"):
+                    read_runs(notebook, folder, changed)
                 print((folder / "table.md").read_text(encoding="utf-8"))
             else:
                 print(f"{sweep.stem}: no `report:` section, no tables\n")
@@ -120,10 +123,8 @@ def _check_records(spec: dict, records: list[dict]) -> None:
         known[key] = name
 
 
-def read_runs(sweep: Path, folder: Path, changed: bool) -> None:
-    """Execute the notebook that reads a sweep's runs, unless it is there and the numbers are the same."""
-    if not (notebook := read_yaml(sweep)["report"].get("notebook")):
-        return
+def read_runs(notebook: Path, folder: Path, changed: bool) -> None:
+    """Execute the notebook that reads the runs in a folder, unless it is there and the numbers are the same."""
     target = folder.parent / notebook.stem
     if changed or not is_complete(target):
         shutil.rmtree(target, ignore_errors=True)
@@ -134,36 +135,48 @@ def read_runs(sweep: Path, folder: Path, changed: bool) -> None:
 
 
 def publish_all(sweeps: list[Path], source: Path, target: Path) -> None:
-    """Publish the sweeps and the notebooks that read them.
+    """Publish the sweeps and the notebooks that read them; nothing, if one of them may not be.
 
     Raises:
         ExperimentError: changes that are not committed, now or when the runs were made, or too many bytes.
     """
     if runs.commit().endswith("+"):
         raise ExperimentError("the library or the notebooks have changes that are not committed: commit them first")
+    numbers_only: dict[str, bool] = {}  # by folder
     for sweep in sweeps:
         spec = read_yaml(sweep)
-        numbers_only = spec.get("publish", "all") == "numbers"
-        publish(source / sweep.stem, target / sweep.stem, numbers_only)
-        if not numbers_only and (notebook := (spec.get("report") or {}).get("notebook")):
-            publish(source / notebook.stem, target / notebook.stem)
+        numbers_only[sweep.stem] = spec.get("publish", "all") == "numbers"
+        if not numbers_only[sweep.stem] and (notebook := (spec.get("report") or {}).get("notebook")):
+            numbers_only[notebook.stem] = False
+    found = {name: publishable(source / name) for name in numbers_only}  # all are looked at before one is copied
+    for name, records in found.items():
+        publish(source / name, target / name, records, numbers_only[name])
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"published {target.name}: {size / 1e6:.1f} MB")
     if size > LIMIT:
         raise ExperimentError(f"{target}: {size / 1e6:.1f} MB are more than {LIMIT / 1e6:.0f} MB; publish less")
 
 
-def publish(source: Path, target: Path, numbers_only: bool = False) -> None:
-    """Copy a sweep's results, or a notebook's, for others to read; what was published of it before goes.
+def publishable(source: Path) -> list[dict]:
+    """The records of a sweep's results, or a notebook's, which others may read.
 
-    Runs of all seeds publish their numbers, those of the first seed their notebook and their images too.
+    Raises:
+        ExperimentError: no finished runs, or one that was made from changes that are not committed.
     """
     records = runs.read_all(source) + ([runs.read(source)] if is_complete(source) else [])
     if not records:
         raise ExperimentError(f"{source}: nothing to publish; `restoration sweep` and `restoration report` make it")
     if dirty := [r["folder"].name for r in records if r["provenance"]["commit"].endswith("+")]:
         raise ExperimentError(f"{dirty[0]}: was made from changes that were never committed; remove it and run it anew")
-    first = min((record["parameters"].get("seed", 0) for record in records), default=0)
+    return records
+
+
+def publish(source: Path, target: Path, records: list[dict], numbers_only: bool) -> None:
+    """Copy a sweep's results, or a notebook's, for others to read; what was published of it before goes.
+
+    Runs of all seeds publish their numbers, those of the first seed their notebook and their images too.
+    """
+    first = min(record["parameters"].get("seed", 0) for record in records)
     without = {r["folder"].name for r in records if numbers_only or r["parameters"].get("seed", 0) != first}
 
     def left_out(folder: str, names: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """A run's folder: parameters, where they were run, history, one row per image, figures."""
 
+import ast
 import inspect
 import io
 import json
@@ -25,7 +26,7 @@ SCRATCH = PROJECT / "results" / "scratch"  # ignored by git
 HISTORY, FIGURES, CHECKPOINTS = "history.csv", "figures", "checkpoints"
 UNBOUNDED = ("psnr", "psnr_y", "round_trip", "identity")  # metrics that are infinite where there is no error
 JPEG = {"quality": 90, "subsampling": 0}
-Literal = bool | int | float | str | list | dict | None
+INJECTED = "# Parameters\n"  # first line of the cell that papermill adds
 
 
 @dataclass
@@ -110,14 +111,14 @@ def start(name: str, values: Mapping) -> Run:
         values: present values by name; those that the parameters cell names are the run's parameters.
 
     Raises:
-        ExperimentError: no such notebook, a parameter without a value or with one of another type, or a name that is
-            none but nearly one, as papermill passes with a mere warning.
+        ExperimentError: no such notebook, a parameter without a value or with one of another type, or one that the
+            notebook does not have, which papermill sets with a mere warning.
     """
     here = Path(f"{name}.ipynb")
     literals = parameters_cell(here if here.is_file() else PROJECT / "notebooks" / here)
-    for other in values.keys() - literals.keys():
-        if isinstance(values[other], Literal) and (close := hint(other, literals)):
-            raise ExperimentError(f"{name}: {other} is no parameter{close}")
+    for other in _injected(values.get("In", [])):
+        if other not in literals:
+            raise ExperimentError(f"{name}: {other} is no parameter{hint(other, literals)}")
     if missing := [parameter for parameter in literals if parameter not in values]:
         raise ExperimentError(
             f"{name}: no value for {', '.join(missing)}; run the parameters cell first, or is this another notebook?"
@@ -129,6 +130,12 @@ def start(name: str, values: Mapping) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)  # the record of an earlier run must not vouch for this one
     return Run(folder, name, parameters)
+
+
+def _injected(cells: list[str]) -> list[str]:
+    """The names that papermill's cell sets, among the sources of a notebook's executed cells."""
+    added = [ast.parse(cell) for cell in cells if cell.startswith(INJECTED)]
+    return [target.id for cell in added for statement in cell.body for target in statement.targets]
 
 
 def provenance() -> dict:

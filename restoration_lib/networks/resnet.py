@@ -1,5 +1,7 @@
 """The generators of the two CycleGANs. Images (N, 3, H, W) in [0, 1], in and out."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -34,6 +36,7 @@ class TranslationGenerator(nn.Module):
     """
 
     fold: int  # product of the encoder's strides; sides that it does not divide are padded and cut again
+    build: Callable[..., list[nn.Module]]  # the layers, with `outputs` channels from the last
 
     def __init__(
         self,
@@ -49,11 +52,6 @@ class TranslationGenerator(nn.Module):
         self.layers = nn.Sequential(*self.build(features, blocks, upsampling, norm, OUTPUTS[output]))
         if output == "colour":
             shrink(self.layers[-1])  # start near the image itself
-
-    @staticmethod
-    def build(features: int, blocks: int, upsampling: str, norm: str, outputs: int) -> list[nn.Module]:
-        """The layers, with `outputs` channels from the last."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]

@@ -305,6 +305,17 @@ def test_runs_of_changes_that_were_never_committed_are_not_published(project, ca
     assert files(project / "results" / "published") == before, "what was published stays"
 
 
+def test_of_two_sweeps_none_is_published_if_one_may_not_be(project, capsys):
+    results = project / "results" / "quick"
+    shutil.copytree(results / "losses", results / "numbers")
+    shutil.copy(project / "losses.yaml", project / "numbers.yaml")
+    change_records(results / "numbers", lambda record: record["provenance"].update(commit="abc+"))
+    sweeps = [str(project / "losses.yaml"), str(project / "numbers.yaml")]
+    assert main(["report", *sweeps, "--profile", "quick", "--out", str(project / "results"), "--publish"]) == 2
+    assert "was made from changes that were never committed" in capsys.readouterr().err
+    assert not (project / "results" / "published").exists()
+
+
 def test_faults_are_one_line(project, capsys):
     path = project / "losses.yaml"
     path.write_text(path.read_text().replace("Second:\n    - strong", "Second:\n    - strange"))

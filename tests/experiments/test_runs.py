@@ -380,9 +380,17 @@ def test_entries_of_dictionaries_stand_beside_the_rows_under_dotted_names(tmp_pa
     assert not {"options", "options.list", "options.deep", "losses"} & set(rows)
 
 
-def test_a_name_that_is_nearly_a_parameter_is_refused(tmp_path):
-    with pytest.raises(ExperimentError, match=r"steeps is no parameter; did you mean steps\?"):
-        start(tmp_path, steeps=3)
+def test_a_parameter_that_the_notebook_does_not_have_is_refused(tmp_path):
+    with pytest.raises(ExperimentError, match=r"03_test: steeps is no parameter; did you mean steps\?"):
+        start(tmp_path, In=["", "# Parameters\nsteps = 3\nsteeps = 3\n"], steeps=3)
+    with pytest.raises(ExperimentError, match=r"03_test: colour is no parameter$"):
+        start(tmp_path, In=["", '# Parameters\ncolour = "red"\n'], colour="red")
+
+
+def test_what_the_notebook_s_other_cells_set_is_no_parameter(tmp_path):
+    """Starting once more in a live notebook finds the variables of its later cells."""
+    cells = ["", "steps = 300", "# Parameters\nsteps = 3\n", "strips, step = [], 1"]
+    assert start(tmp_path, In=cells, steps=3, strips=[], step=1).parameters["steps"] == 3
 
 
 def test_a_column_of_the_rows_is_not_overwritten_by_a_parameter(tmp_path):
