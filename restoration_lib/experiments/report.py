@@ -135,7 +135,7 @@ def read_runs(notebook: Path, folder: Path, changed: bool) -> None:
 
 
 def publish_all(sweeps: list[Path], source: Path, target: Path) -> None:
-    """Publish the sweeps and the notebooks that read them; nothing, if one of them may not be.
+    """Publish the sweeps and the notebooks that read them; nothing, unless all were made from committed code.
 
     Raises:
         ExperimentError: changes that are not committed, now or when the runs were made, or too many bytes.
