@@ -1,6 +1,7 @@
 """The command line: `restoration COMMAND`, the same as `python -m restoration_lib COMMAND`."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("sweeps", nargs="+", type=Path, metavar="NAME.yaml")
         command.add_argument("--profile", required=True, help="one of the profiles in the YAML files")
         command.add_argument("--out", type=Path, default=Path("results"), help="default: results")
-    sweep.add_argument("--workers", type=int, default=1, help="how many runs at a time; default: 1")
+    sweep.add_argument("--workers", type=int, default=1, dest="count", help="how many runs at a time; default: 1")
+    sweep.add_argument("--scheduler", default="", help="tcp://host:port of a dask scheduler: its workers take the runs")
+    sweep.add_argument("--time-limit", type=float, default=math.inf, metavar="MINUTES", help="of a run; default: none")
     report.add_argument("--publish", action="store_true", help="copy the results to OUT/published, renew the READMEs")
     return parser
 

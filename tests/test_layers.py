@@ -12,6 +12,7 @@ import pytest
 LIBRARY = Path(__file__).resolve().parents[1] / "restoration_lib"
 LAYERS = [  # from top to bottom: each may import those above it
     "checks",
+    "progress",
     "degradations",
     "data",
     "devices",
@@ -22,6 +23,7 @@ LAYERS = [  # from top to bottom: each may import those above it
     "evaluation",
     "plots",
     "experiments",
+    "warm_kernel",
     "__main__",
 ]
 

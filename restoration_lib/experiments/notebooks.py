@@ -25,6 +25,11 @@ def is_complete(folder: Path) -> bool:
     return (folder / RECORD).is_file()
 
 
+def partial_of(folder: Path) -> Path:
+    """Where the run of this final folder works until it is complete."""
+    return folder.with_name(f".partial-{folder.name}")
+
+
 def parameters_cell(notebook: str | Path) -> dict:
     """The names and literals of a notebook's cell tagged `parameters`, in the order of the cell.
 

@@ -24,8 +24,8 @@ import yaml
 from restoration_lib.evaluation.baselines import FIXED, INPUT, TRUE_MASK
 from restoration_lib.evaluation.metrics import METRICS
 from restoration_lib.experiments import runs, tables
+from restoration_lib.experiments.execution import execute
 from restoration_lib.experiments.notebooks import PROJECT, ExperimentError, is_complete, link_figures, relink
-from restoration_lib.experiments.sweep import execute
 from restoration_lib.experiments.sweep_file import PlannedRun, read_yaml
 
 README, SUMMARY = PROJECT / "README.md", PROJECT / "notebooks" / "summary.yaml"

@@ -1,0 +1,110 @@
+"""A folder of results claimed by one process at a time, on this machine or on any that sees the folder."""
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from restoration_lib.experiments.notebooks import ExperimentError
+
+BEAT = 10.0  # seconds between two signs of life
+SILENCE = 60.0  # seconds without one after which a claim is nobody's
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold `folder` while the block runs, by a file beside it, `.NAME.claim`, made atomically and touched meanwhile.
+
+    A claim whose process is gone, or which has not been touched for a minute, is taken over.
+
+    Raises:
+        ExperimentError: another process holds it, or the folder cannot be written to.
+    """
+    path = folder.with_name(f".{folder.name}.claim")
+    mine = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while not _create(path, mine):
+            _take_away_if_left(path, folder)
+    except OSError as error:
+        raise ExperimentError(f"{folder}: cannot be written to: {error.strerror}") from None
+    released = threading.Event()
+    beat = threading.Thread(target=_keep_alive, args=(path, released), daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        released.set()
+        beat.join()
+        if _read(path) == mine:  # else this process slept so long that another took over
+            path.unlink(missing_ok=True)
+
+
+def _create(path: Path, text: str) -> bool:
+    try:
+        with open(path, "x") as file:  # atomic, over a network's file system too
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _take_away_if_left(path: Path, folder: Path) -> None:
+    """Remove a claim that nobody holds any more; ExperimentError if somebody does."""
+    holder = _read(path)
+    if holder is None:
+        return
+    host, process, _ = [*holder.split(), "", "", ""][:3]
+    gone = host == socket.gethostname() and process.isdigit() and not _lives(int(process))
+    if not gone and _age(path) < SILENCE:
+        raise ExperimentError(
+            f"{folder}: another sweep or report is running here (process {process} on {host}); "
+            f"if it is not, remove {path.name} beside it"
+        )
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:  # another process took it away
+        return
+    if _read(aside) == holder:
+        aside.unlink()
+    else:  # it was taken away, and claimed anew, between the reading and the renaming
+        aside.rename(path)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
+
+
+def _age(path: Path) -> float:
+    """Seconds since the claim was touched, both times by the clock of the file system: machines' clocks differ."""
+    probe = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    probe.touch()
+    try:
+        return probe.stat().st_mtime - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+    finally:
+        probe.unlink()
+
+
+def _keep_alive(path: Path, released: threading.Event) -> None:
+    while not released.wait(BEAT):
+        with suppress(OSError):  # a network that is away for a moment
+            os.utime(path)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None

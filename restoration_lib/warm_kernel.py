@@ -1,0 +1,66 @@
+"""`python -m restoration_lib.warm_kernel`: forks kernels that have imported already what notebooks import.
+
+Each line of standard input, a JSON object, asks for one; its process number is the answer. This process ends when
+its input does, so with whoever has started it, and its kernels end with it. It computes nothing: once threads of
+OpenMP have run in a process, it must not be forked.
+"""
+
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import sys
+
+import matplotlib
+import numpy as np
+import torch
+from ipykernel.kernelapp import IPKernelApp
+
+import restoration_lib
+
+LIBRARIES = ("ipywidgets", "torch._dynamo", "torchvision.datasets", "torchvision.transforms.v2", "skimage.restoration")
+PROGRAMS = ("restoration_lib.__main__", "restoration_lib.warm_kernel")
+
+
+def preload() -> None:
+    """Import the whole library, and what notebooks import beside it; torch imports its compiler with an optimiser."""
+    own = (module.name for module in pkgutil.walk_packages(restoration_lib.__path__, "restoration_lib."))
+    for name in (*LIBRARIES, *own):
+        if name not in PROGRAMS:
+            importlib.import_module(name)
+
+
+def main() -> None:
+    preload()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps the kernels
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            return become_kernel(**json.loads(line))
+        print(pid, flush=True)
+
+
+def become_kernel(arguments: list[str], environment: dict[str, str], folder: str) -> None:
+    """Find everything as a new interpreter would, and be a kernel until that is shut down.
+
+    Args:
+        arguments: of the command line of `ipykernel_launcher`.
+        folder: to work in.
+    """
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    np.random.seed()  # or all would draw the same
+    torch.seed()
+    matplotlib.rcParams["backend"] = "module://matplotlib_inline.backend_inline"  # read at the import, from MPLBACKEND
+    IPKernelApp.launch_instance([*arguments, f"--IPKernelApp.parent_handle={os.getppid()}"])
+    os._exit(0)  # to take torch apart takes seconds
+
+
+if __name__ == "__main__":
+    main()
