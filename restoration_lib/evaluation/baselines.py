@@ -1,5 +1,7 @@
 """Classical restoration, by scikit-image: what a network must beat. 8-bit RGB (H, W, 3). And what tables call it."""
 
+from functools import partial
+
 import numpy as np
 from skimage.exposure import rescale_intensity
 from skimage.filters import median
@@ -24,6 +26,11 @@ def stretch(image: np.ndarray) -> np.ndarray:
     return np.stack(channels, 2)
 
 
+def stretch_and_median(image: np.ndarray) -> np.ndarray:
+    """`stretch`, then the median of 3 x 3 pixels, against grain."""
+    return median_filter(stretch(image), 3)
+
+
 def biharmonic(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Biharmonic inpainting of the pixels (H, W) that are True in the mask (Damelin and Hoang 2018)."""
     if not mask.any() or mask.all():
@@ -36,15 +43,15 @@ INPUT, RESTORED = "input", "restored"  # the degraded image, and what a network 
 MEDIAN = "median 5x5"
 
 SHUFFLE_BASELINES = {
-    "median 3x3": lambda image: median_filter(image, 3),
-    MEDIAN: lambda image: median_filter(image, 5),
+    "median 3x3": partial(median_filter, side=3),
+    MEDIAN: partial(median_filter, side=5),
     "non-local means": non_local_means,
 }
 """For shuffled pixels."""
 
 AGEING_BASELINES = {
     "stretch": stretch,
-    "stretch + median 3x3": lambda image: median_filter(stretch(image), 3),
+    "stretch + median 3x3": stretch_and_median,
 }
 """For aged photographs."""
 

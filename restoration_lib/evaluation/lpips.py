@@ -1,6 +1,6 @@
 """LPIPS, version 0.1 with VGG-16: how different two images look (Zhang et al. 2018, section 3)."""
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -17,10 +17,15 @@ def lpips(target: np.ndarray, image: np.ndarray) -> float:
     The weights are fetched at the first use, see `networks.vgg_weights`; errors are those of its `vgg16` and of
     `networks.vgg.VGG`.
     """
-    network, heads = _network()
-    with torch.no_grad():
-        one, other = (network(to_tensor(pixels)[None]) for pixels in (target, image))
-        return float(distance(one, other, heads))
+    one, other = _maps(target.tobytes(), target.shape), _maps.__wrapped__(image.tobytes(), image.shape)
+    return float(distance(one, other, _network()[1]))
+
+
+@lru_cache(maxsize=1)  # several restorations of an image are compared with it one after the other
+@torch.no_grad()
+def _maps(pixels: bytes, shape: tuple[int, int, int]) -> list[Tensor]:
+    image = np.frombuffer(pixels, np.uint8).reshape(shape)
+    return _network()[0](to_tensor(image)[None])
 
 
 def distance(maps: list[Tensor], others: list[Tensor], heads: list[Tensor]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from restoration_lib.data.datasets import Pair
 from restoration_lib.data.files import to_tensor, to_uint8
+from restoration_lib.evaluation import kept
 from restoration_lib.evaluation.baselines import INPUT, RESTORED
 from restoration_lib.evaluation.metrics import METRICS
 from restoration_lib.methods.base import Method
@@ -22,33 +24,52 @@ Filter = Callable[[np.ndarray], np.ndarray]  # a classical baseline, 8-bit RGB (
 DETAIL = (0, 2, 4, 8, 16, 32)  # grey levels per pixel: from flat areas to hard edges
 
 
-def measure(restorers: Mapping[str, Restorer], pairs: Sequence[Pair], score: Score) -> pd.DataFrame:
+def measure(
+    restorers: Mapping[str, Restorer], pairs: Sequence[Pair], score: Score, folder: Path | None = None
+) -> pd.DataFrame:
     """Rows `image, method` and the score's metrics, one for each pair and restorer.
 
     Means are taken over images, never over pooled pixels. A restorer that makes nothing (None) of a pair has no row.
+
+    Args:
+        folder: where the metrics of restorers without a network are kept, see `evaluation.kept`.
     """
+
+    def scored(restore: Restorer, pair: Pair) -> dict | None:
+        made = restore(pair)
+        return None if made is None else score(pair, made)
+
+    known = {}
+    for name, restore in restorers.items():
+        known[name] = folder and kept.metrics(restore, score, pairs, folder, scored)
     rows = []
-    for pair in pairs:
+    for k, pair in enumerate(pairs):
         for name, restore in restorers.items():
-            if (made := restore(pair)) is not None:
-                rows.append({"image": pair.name, "method": name} | score(pair, made))
+            metrics = known[name][k] if known[name] else scored(restore, pair)
+            if metrics is not None:
+                rows.append({"image": pair.name, "method": name} | metrics)
     return pd.DataFrame(rows)
 
 
-def measure_sets(restorers: Mapping[str, Restorer], sets: Mapping[str, Sequence[Pair]], score: Score) -> pd.DataFrame:
+def measure_sets(
+    restorers: Mapping[str, Restorer],
+    sets: Mapping[str, Sequence[Pair]],
+    score: Score,
+    folder: Path | None = None,
+) -> pd.DataFrame:
     """As `measure`, of several test sets, with the name of each in the column `test`."""
-    tables = [measure(restorers, pairs, score).assign(test=name) for name, pairs in sets.items()]
+    tables = [measure(restorers, pairs, score, folder).assign(test=name) for name, pairs in sets.items()]
     return pd.concat(tables, ignore_index=True)
 
 
 def image_score(*names: str) -> Score:
     """The named METRICS of an image, on 8 bits."""
+    return partial(_image_score, names)
 
-    def score(pair: Pair, image: Tensor) -> dict[str, float]:
-        target, made = to_uint8(pair.target)[0], to_uint8(image)[0]
-        return {name: METRICS[name].function(target, made) for name in names}
 
-    return score
+def _image_score(names: tuple[str, ...], pair: Pair, image: Tensor) -> dict[str, float]:
+    target, made = to_uint8(pair.target)[0], to_uint8(image)[0]
+    return {name: METRICS[name].function(target, made) for name in names}
 
 
 def restored(method: Method, pair: Pair) -> Tensor:
@@ -59,7 +80,12 @@ def restored(method: Method, pair: Pair) -> Tensor:
 def restorers(method: Method, baselines: Mapping[str, Filter] | None = None) -> dict[str, Restorer]:
     """The degraded input as it is, the method, and classical baselines."""
     filters = {name: partial(filtered, baseline) for name, baseline in (baselines or {}).items()}
-    return {INPUT: lambda pair: pair.input, RESTORED: partial(restored, method), **filters}
+    return {INPUT: as_it_is, RESTORED: partial(restored, method), **filters}
+
+
+def as_it_is(pair: Pair) -> Tensor:
+    """The degraded image itself."""
+    return pair.input
 
 
 def filtered(baseline: Filter, pair: Pair) -> Tensor:

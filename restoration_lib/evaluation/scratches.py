@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -47,22 +48,23 @@ def score(mask: Mask, names: Sequence[str] = NAMES) -> Score:
     - `precision`, `recall`, `f1` of that mask. What a method does not say is NaN.
     """
 
-    def measured(pair: Pair, made: tuple[Tensor, Tensor | None]) -> dict[str, float]:
-        target, damaged, image = (to_uint8(x)[0] for x in (pair.target, pair.input, made[0]))
-        true, found = mask(pair.input, pair.target)[0, 0].numpy(), None if made[1] is None else made[1][0, 0].numpy()
-        values = {
-            "psnr": _psnr(target, image),
-            **{name: METRICS[name].function(target, image) for name in ("ssim", "checkerboard") if name in names},
-            "coverage": float(true.mean()),
-            "inside": _psnr(target[true], image[true]),
-            "outside": _psnr(target[~true], image[~true]),
-            "change": _largest(damaged[~true], image[~true]),
-            "unmasked_change": math.nan if found is None else _largest(damaged[~found], image[~found]),
-            **_detection(true, found),
-        }
-        return {name: values[name] for name in names}
+    return partial(_score, mask, tuple(names))
 
-    return measured
+
+def _score(mask: Mask, names: tuple[str, ...], pair: Pair, made: tuple[Tensor, Tensor | None]) -> dict[str, float]:
+    target, damaged, image = (to_uint8(x)[0] for x in (pair.target, pair.input, made[0]))
+    true, found = mask(pair.input, pair.target)[0, 0].numpy(), None if made[1] is None else made[1][0, 0].numpy()
+    values = {
+        "psnr": _psnr(target, image),
+        **{name: METRICS[name].function(target, image) for name in ("ssim", "checkerboard") if name in names},
+        "coverage": float(true.mean()),
+        "inside": _psnr(target[true], image[true]),
+        "outside": _psnr(target[~true], image[~true]),
+        "change": _largest(damaged[~true], image[~true]),
+        "unmasked_change": math.nan if found is None else _largest(damaged[~found], image[~found]),
+        **_detection(true, found),
+    }
+    return {name: values[name] for name in names}
 
 
 def _psnr(target: np.ndarray, image: np.ndarray) -> float:
@@ -82,22 +84,34 @@ def _detection(true: np.ndarray, found: np.ndarray | None) -> dict[str, float]:
     return {"precision": precision, "recall": float(hits / there), "f1": float(2 * hits / (claimed + there))}
 
 
-def restorers(paint: Paint, mask: Mask, filters: bool = True) -> dict[str, Restorer]:
-    """The input as it is, the method, and biharmonic inpainting of the mask that it found, if it finds one.
-
-    Args:
-        filters: also what no network enters: a median, and biharmonic inpainting with the true mask (an oracle).
-    """
+def restorers(paint: Paint, mask: Mask) -> dict[str, Restorer]:
+    """The input as it is, the method, a median, and biharmonic inpainting: with the true mask (an oracle), and with the
+    mask that the method found, if it finds one."""
+    once = lru_cache(maxsize=1)(paint)  # the image and the mask that was found come from the same call
 
     def of_found_mask(pair: Pair) -> tuple[Tensor, None] | None:
-        found = paint(pair.input)[1]
+        found = once(pair.input)[1]
         return None if found is None else (_inpainted(pair, found), None)
 
-    named = {INPUT: lambda pair: (pair.input, None), RESTORED: lambda pair: paint(pair.input)}
-    if filters:
-        named[MEDIAN] = lambda pair: (measure.filtered(SHUFFLE_BASELINES[MEDIAN], pair), None)
-        named[TRUE_MASK] = lambda pair: (_inpainted(pair, mask(pair.input, pair.target)), None)
-    return named | {FOUND_MASK: of_found_mask}
+    return {
+        INPUT: _as_it_is,
+        RESTORED: lambda pair: once(pair.input),
+        MEDIAN: _median,
+        TRUE_MASK: partial(_of_true_mask, mask),
+        FOUND_MASK: of_found_mask,
+    }
+
+
+def _as_it_is(pair: Pair) -> tuple[Tensor, None]:
+    return pair.input, None
+
+
+def _median(pair: Pair) -> tuple[Tensor, None]:
+    return measure.filtered(SHUFFLE_BASELINES[MEDIAN], pair), None
+
+
+def _of_true_mask(mask: Mask, pair: Pair) -> tuple[Tensor, None]:
+    return _inpainted(pair, mask(pair.input, pair.target)), None
 
 
 def _inpainted(pair: Pair, mask: Tensor) -> Tensor:
@@ -107,17 +121,12 @@ def _inpainted(pair: Pair, mask: Tensor) -> Tensor:
 def through(restorers: Mapping[str, Restorer], side: int) -> dict[str, Restorer]:
     """The restorers as the original project used its own: the image reduced to `side` x `side` px, the result enlarged
     to its size again."""
+    return {name: partial(_through, restore, side) for name, restore in restorers.items()}
 
-    def smaller(restore: Restorer) -> Restorer:
-        def restore_through(pair: Pair) -> tuple[Tensor, None] | None:
-            made = restore(Pair(pair.name, *(resized(image, (side, side)) for image in (pair.input, pair.target))))
-            if made is None:
-                return None
-            return resized(to_tensor(to_uint8(made[0])[0])[None], pair.input.shape[-2:]), None
 
-        return restore_through
-
-    return {name: smaller(restore) for name, restore in restorers.items()}
+def _through(restore: Restorer, side: int, pair: Pair) -> tuple[Tensor, None] | None:
+    made = restore(Pair(pair.name, *(resized(image, (side, side)) for image in (pair.input, pair.target))))
+    return None if made is None else (resized(to_tensor(to_uint8(made[0])[0])[None], pair.input.shape[-2:]), None)
 
 
 def resized(image: Tensor, size: Sequence[int]) -> Tensor:

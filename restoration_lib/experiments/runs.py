@@ -23,7 +23,7 @@ from restoration_lib.checks import hint
 from restoration_lib.experiments.notebooks import PROJECT, RECORD, ExperimentError, parameters_cell, typed
 
 SCRATCH = PROJECT / "results" / "scratch"  # ignored by git
-HISTORY, FIGURES, CHECKPOINTS = "history.csv", "figures", "checkpoints"
+HISTORY, FIGURES, CHECKPOINTS, KEPT = "history.csv", "figures", "checkpoints", ".kept"
 UNBOUNDED = ("psnr", "psnr_y", "round_trip", "identity")  # metrics that are infinite where there is no error
 JPEG = {"quality": 90, "subsampling": 0}
 INJECTED = "# Parameters\n"  # first line of the cell that papermill adds
@@ -42,6 +42,11 @@ class Run:
     @property
     def checkpoints(self) -> Path:
         return self.folder / CHECKPOINTS
+
+    @property
+    def kept(self) -> Path:
+        """Where the runs of a sweep keep the measurements that no network enters, see `evaluation.kept`."""
+        return self.folder.parent / KEPT
 
     def arguments(self, taker: Callable) -> dict:
         """The parameters that `taker`, a class or a function, has arguments of the same names for, and all `options`.

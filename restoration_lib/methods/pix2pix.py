@@ -1,5 +1,7 @@
 """Removal of local damage, learned on pairs (Pix2Pix, Isola et al. 2017)."""
 
+from functools import partial
+
 from torch import Tensor
 
 from restoration_lib import losses as loss_terms
@@ -59,7 +61,8 @@ class Pix2Pix(Method):
         loss_terms.check_weights(losses, LOSSES)
         check_choice("generator", generator, GENERATORS)
         self.losses = losses | {"l1": 2 * losses.get("l1", 0.0)}  # twice: as of images in [-1, 1]
-        self.least_damage = least_damage
+        # damaged images and targets (N, 3, H, W) to the true mask (N, 1, H, W), bool
+        self.mask = partial(damage_mask, least_damage=least_damage)
         depth = depth or depth_for(generator, crop)
         if generator == "unet":
             self.generator = UNet(features, depth)
@@ -93,10 +96,6 @@ class Pix2Pix(Method):
             terms |= self.step_discriminator("discriminator", real, fake, loss_terms.bce)
         self.step_schedulers()
         return detached(terms)
-
-    def mask(self, damaged: Tensor, target: Tensor) -> Tensor:
-        """The true mask (N, 1, H, W), bool."""
-        return damage_mask(damaged, target, self.least_damage)
 
     def restore(self, images: Tensor) -> Tensor:
         return self.paint(images)[0]

@@ -1,0 +1,75 @@
+"""Measurements that no network enters, kept in a folder: one run of a sweep makes them, the others read them."""
+
+import functools
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import restoration_lib
+from restoration_lib.data.datasets import Pair
+
+CODE = ("data/files.py", "degradations/*.py", "evaluation/*.py")  # what decides how something is measured
+LIBRARIES = ("numpy", "pillow", "scikit-image", "scipy", "torch")
+Make = Callable[[Callable, Pair], dict | None]
+PLAIN = (str, int, float, bool, type(None))
+
+
+def described(value: object) -> str | None:
+    """What a restorer or a score does, as a text: two of the same text do the same to the same images.
+
+    None where that cannot be told: only functions of modules, partials of them, plain values and tuples of these say
+    all that they depend on. A lambda, a closure or a method may have a network in it.
+    """
+    if isinstance(value, PLAIN):
+        return repr(value)
+    if isinstance(value, tuple):
+        parts, form = [described(part) for part in value], "({})"
+    elif isinstance(value, functools.partial):
+        named = [f"{name}={described(part)}" if described(part) else None for name, part in value.keywords.items()]
+        parts, form = [described(part) for part in (value.func, *value.args)] + named, "partial({})"
+    else:
+        name = getattr(value, "__qualname__", "<")
+        of_module = callable(value) and "<" not in name and not hasattr(value, "__self__")
+        return f"{value.__module__}.{name}" if of_module else None
+    return None if None in parts else form.format(", ".join(parts))
+
+
+def metrics(
+    restore: Callable,
+    score: Callable,
+    pairs: Sequence[Pair],
+    folder: Path,
+    make: Callable[[Callable, Pair], dict | None],
+) -> list[dict | None] | None:
+    """The metrics of each pair, `make(restore, pair)`, read from `folder` if they were made before.
+
+    Returns:
+        None, and nothing is made, where `restore` or `score` cannot be `described`.
+    """
+    if not all(described(part) for part in (restore, score)):
+        return None
+    key = hashlib.sha256(f"{described(restore)}\n{described(score)}\n{_of_code()}\n".encode())
+    for pair in pairs:
+        key.update(f"{pair.name} {tuple(pair.input.shape)} {tuple(pair.target.shape)}\n".encode())
+        for image in (pair.input, pair.target):
+            key.update(image.contiguous().numpy().data)
+    path = folder / f"{key.hexdigest()[:32]}.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{secrets.token_hex(4)}")
+        unfinished.write_text(json.dumps([make(restore, pair) for pair in pairs]))
+        os.replace(unfinished, path)
+    return json.loads(path.read_text())
+
+
+@functools.cache
+def _of_code() -> str:
+    """Digest of the code that measures, and of the libraries that it uses."""
+    library = Path(restoration_lib.__path__[0])
+    files = sorted(path for pattern in CODE for path in library.glob(pattern))
+    texts = [path.read_bytes() for path in files] + [f"{name} {version(name)}".encode() for name in LIBRARIES]
+    return hashlib.sha256(b"\n".join(texts)).hexdigest()
