@@ -3,8 +3,8 @@
 The first run of each sweep of `make results`, of the quick profile, alone on one thread; with `--cold` by a kernel that
 is started anew, as kernels are where none can be forked. Prints one JSON line a notebook: `seconds` from the start of
 the kernel to the finished folder, `training` as `training.fit` counts it (validations included), `beside` the
-difference, and the slowest `cells` but for the training, by the beginnings of their last lines. `again` is the beside of
-a second run with another seed, which finds what the first one kept, as all but one run of a sweep do.
+difference, and the slowest `cells` but for the training, by the beginnings of their last lines. `again` is the beside
+of a second run with another seed, which finds what the first one kept, as all but one run of a sweep do.
 """
 
 import argparse

@@ -108,7 +108,7 @@ def test_imports_are_found_where_they_are():
         ("evaluation.lpips", "networks.vgg"),
         ("degradations", "degradations.ageing"),
         ("data.batches", "degradations"),
-        ("experiments.report", "experiments.runs"),
+        ("experiments.publish", "experiments.runs"),
         ("__main__", "experiments.sweep"),
     }
     assert expected <= found

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from restoration_lib.experiments import report, sweep_file
+from restoration_lib.experiments import publish, report_tables, sweep_file
 from restoration_lib.experiments.notebooks import LINK
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -86,15 +86,15 @@ def test_every_profile_of_every_sweep_fits_its_notebook(path):
 
 def test_the_readme_shows_what_is_published():
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    block = text.split(report.BEGIN, 1)[1].split(report.END, 1)[0].strip()
-    assert block == report.summary_table(PUBLISHED, report.SUMMARY)
+    block = text.split(publish.BEGIN, 1)[1].split(publish.END, 1)[0].strip()
+    assert block == publish.summary_table(PUBLISHED, publish.SUMMARY)
     assert len(block.splitlines()) == 7
     everything = (PUBLISHED / "README.md").read_text(encoding="utf-8")
-    assert everything.strip() == (report.TITLE + report.overviews(PUBLISHED)).strip()
+    assert everything.strip() == (publish.TITLE + publish.overviews(PUBLISHED)).strip()
 
 
 def test_the_meanings_in_the_readmes_table_hold_no_numbers():
-    for entry in yaml.safe_load(report.SUMMARY.read_text(encoding="utf-8")):
+    for entry in yaml.safe_load(publish.SUMMARY.read_text(encoding="utf-8")):
         assert not re.search(r"\d", entry["meaning"].replace("Set5", "")), entry
 
 
@@ -105,7 +105,7 @@ def test_published_tables_are_those_of_their_runs(path, tmp_path, monkeypatch):
     folder.symlink_to(path.parent, target_is_directory=True)
     written = {}
     monkeypatch.setattr(Path, "write_text", lambda self, text, **options: written.setdefault(self.name, text))
-    report.write_tables(PROJECT / "notebooks" / "sweeps" / f"{path.parent.name}.yaml", folder)
+    report_tables.write_tables(PROJECT / "notebooks" / "sweeps" / f"{path.parent.name}.yaml", folder)
     assert set(written) == {"table.md", "overview.md", "table.csv"}
     for name, text in written.items():
         assert text == (path.parent / name).read_text(encoding="utf-8"), name

@@ -4,6 +4,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from restoration_lib.experiments.notebooks import ExperimentError
 
 BEAT = 10.0  # seconds between two signs of life
+SETTLE = 0.5  # seconds until all who found a claim left at the same moment have written their own
 SILENCE = 60.0  # seconds without one after which a claim is nobody's
 
 
@@ -25,10 +27,12 @@ def claimed(folder: Path) -> Iterator[None]:
     """
     path = folder.with_name(f".{folder.name}.claim")
     mine = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}"
+    if folder.exists() and not folder.is_dir():
+        raise ExperimentError(f"{folder}: a folder is needed here, and this is a file")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        while not _create(path, mine):
-            _take_away_if_left(path, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        while not _create(path, mine) and not (_is_left(path, folder) and _take_over(path, mine)):
+            pass
     except OSError as error:
         raise ExperimentError(f"{folder}: cannot be written to: {error.strerror}") from None
     released = threading.Event()
@@ -52,27 +56,28 @@ def _create(path: Path, text: str) -> bool:
     return True
 
 
-def _take_away_if_left(path: Path, folder: Path) -> None:
-    """Remove a claim that nobody holds any more; ExperimentError if somebody does."""
+def _is_left(path: Path, folder: Path) -> bool:
+    """Whether nobody holds the claim any more; False if it has just gone, ExperimentError if somebody holds it."""
     holder = _read(path)
     if holder is None:
-        return
+        return False
     host, process, _ = [*holder.split(), "", "", ""][:3]
     gone = host == socket.gethostname() and process.isdigit() and not _lives(int(process))
     if not gone and _age(path) < SILENCE:
         raise ExperimentError(
-            f"{folder}: another sweep or report is running here (process {process} on {host}); "
+            f"{folder}: another sweep or report is running here, process {process} on {host}; "
             f"if it is not, remove {path.name} beside it"
         )
-    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.rename(aside)
-    except FileNotFoundError:  # another process took it away
-        return
-    if _read(aside) == holder:
-        aside.unlink()
-    else:  # it was taken away, and claimed anew, between the reading and the renaming
-        aside.rename(path)
+    return True
+
+
+def _take_over(path: Path, mine: str) -> bool:
+    """Put a claim in the place of one that is left; of several who do so at once the last one has it."""
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    unfinished.write_text(mine)
+    os.replace(unfinished, path)
+    time.sleep(SETTLE)
+    return _read(path) == mine
 
 
 def _lives(process: int) -> bool:

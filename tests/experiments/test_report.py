@@ -5,14 +5,16 @@ import json
 import os
 import re
 import shutil
+import time
 
 import pandas as pd
 import pytest
 import yaml
 
 from restoration_lib.__main__ import main
-from restoration_lib.experiments import report, runs
-from restoration_lib.experiments.sweep import Outcome
+from restoration_lib.experiments import execution, publish, runs
+from restoration_lib.experiments.claims import claimed
+from restoration_lib.experiments.execution import Outcome
 
 PARAMETERS = {"batch_size": 2, "crop": 32}
 PNG = base64.b64decode(  # one red pixel
@@ -73,10 +75,10 @@ def project(tmp_path, monkeypatch):
         "report": {"columns": {"rate": {1.0: "high"}}, "tables": {"First": ["plain"], "Second": ["strong"]}},
     }
     (tmp_path / "losses.yaml").write_text(yaml.safe_dump(spec))
-    (tmp_path / "README.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    (tmp_path / "README.md").write_text(f"before\n{publish.BEGIN}\nold\n{publish.END}\nafter\n")
     (tmp_path / "summary.yaml").write_text(yaml.safe_dump([ENTRY]))
-    monkeypatch.setattr(report, "README", tmp_path / "README.md")
-    monkeypatch.setattr(report, "SUMMARY", tmp_path / "summary.yaml")
+    monkeypatch.setattr(publish, "README", tmp_path / "README.md")
+    monkeypatch.setattr(publish, "SUMMARY", tmp_path / "summary.yaml")
     monkeypatch.setattr(runs, "commit", lambda: "abc")
     return tmp_path
 
@@ -187,7 +189,7 @@ def test_the_notebook_that_reads_the_runs_is_executed_when_the_numbers_are_new(p
         (folder / "run.json").touch()
         return Outcome(run, folder, 0.0, None)
 
-    monkeypatch.setattr(report, "execute", execute)
+    monkeypatch.setattr(execution, "execute", execute)
     change(project / "losses.yaml", notebook="../04_reads.ipynb")
     source = project / "results" / "quick"
     for _ in range(2):  # the second time, there is nothing new
@@ -200,11 +202,35 @@ def test_the_notebook_that_reads_the_runs_is_executed_when_the_numbers_are_new(p
     (source / "04_reads" / "run.json").unlink()
     assert run_report(project) == 0 and executed == [expected] * 3
 
-    monkeypatch.setattr(report, "execute", lambda run, folder, threads: Outcome(run, folder, 0.0, "KeyError: 'psnr'"))
+    monkeypatch.setattr(execution, "execute", lambda run, folder, threads: Outcome(run, folder, 0.0, "KeyError: 'x'"))
     (source / "04_reads" / "run.json").unlink()
     capsys.readouterr()
     assert run_report(project) == 2
-    assert capsys.readouterr().err == "report: 04_reads.ipynb: KeyError: 'psnr'\n"
+    assert capsys.readouterr().err == "report: 04_reads.ipynb: KeyError: 'x'\n"
+
+
+def test_tables_are_made_anew_only_when_something_is_newer(project, monkeypatch, capsys):
+    assert run_report(project) == 0
+    shown, table = capsys.readouterr().out, project / "results" / "quick" / "losses" / "table.md"
+    written = table.stat().st_mtime_ns
+    assert run_report(project) == 0 and table.stat().st_mtime_ns == written
+    assert capsys.readouterr().out == shown, "the tables are shown all the same"
+    run = next(table.parent.glob("plain-1.0-0/run.json"))
+    for newer in (run, project / "losses.yaml", table.parent):
+        time.sleep(0.05)  # the clock of files ticks slowly
+        os.utime(newer)
+        assert run_report(project) == 0 and table.stat().st_mtime_ns > written
+        written = table.stat().st_mtime_ns
+    (table.parent / "overview.md").unlink()
+    assert run_report(project) == 0 and table.stat().st_mtime_ns > written
+
+
+def test_a_report_that_another_one_makes_is_refused_in_one_line(project, capsys):
+    with claimed(project / "results" / "quick" / "losses"):
+        assert run_report(project) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "another sweep or report is running here" in error
+    assert run_report(project) == 0
 
 
 def test_publish_copies_what_is_to_be_read_and_renews_the_readme(project):
@@ -226,12 +252,12 @@ def test_publish_copies_what_is_to_be_read_and_renews_the_readme(project):
     assert (published / run / to_readme).samefile(project / "README.md") and web == "https://example.org"
     assert not [name for name in names if "checkpoints" in name or "error" in name or "partial" in name]
     text = (project / "results" / "published" / "README.md").read_text()
-    assert text.startswith(report.TITLE) and text.rstrip().endswith("commit abc")
+    assert text.startswith(publish.TITLE) and text.rstrip().endswith("commit abc")
     assert "| [losses](quick/losses), quick profile |" in text and "| strong | 32.00" not in text.split("plain")[0]
     text = (project / "README.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    block = text.split(report.BEGIN)[1].split(report.END)[0]
-    assert block.strip() == report.summary_table(project / "results" / "published", project / "summary.yaml")
+    block = text.split(publish.BEGIN)[1].split(publish.END)[0]
+    assert block.strip() == publish.summary_table(project / "results" / "published", project / "summary.yaml")
     assert len(block.strip().splitlines()) == 3, "a row for each system that is named, and no more"
     (project / "results" / "quick").rename(project / "results" / "full")
     assert run_report(project, "--publish", profile="full") == 0
@@ -247,7 +273,7 @@ def test_what_was_published_before_goes(project):
 
 
 def test_the_notebook_that_reads_the_runs_is_published_too(project, monkeypatch):
-    monkeypatch.setattr(report, "execute", lambda *job, threads: pytest.fail("it is there, and nothing is new"))
+    monkeypatch.setattr(execution, "execute", lambda *job, threads: pytest.fail("it is there, and nothing is new"))
     assert run_report(project) == 0
     change(project / "losses.yaml", notebook="04_reads.ipynb")
     reads = project / "results" / "quick" / "04_reads"
@@ -276,7 +302,7 @@ def test_numbers_only_leaves_every_image_out(project):
 
 
 def test_publishing_too_much_is_an_error(project, monkeypatch, capsys):
-    monkeypatch.setattr(report, "LIMIT", 100)
+    monkeypatch.setattr(publish, "LIMIT", 100)
     assert run_report(project, "--publish") == 2
     assert "MB are more than" in capsys.readouterr().err
 
@@ -327,7 +353,7 @@ def test_faults_are_one_line(project, capsys):
     assert "no finished runs" in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("mark", [report.BEGIN, report.END])
+@pytest.mark.parametrize("mark", [publish.BEGIN, publish.END])
 def test_a_readme_without_its_marks_is_an_error(project, capsys, mark):
     readme = project / "README.md"
     readme.write_text(readme.read_text().replace(mark, ""))
@@ -367,7 +393,7 @@ def summary(tmp_path):
     def summary(**changes):
         path = tmp_path / "summary.yaml"
         path.write_text(yaml.safe_dump([ENTRY | changes]))
-        head, rule, row = report.summary_table(tmp_path / "published", path).splitlines()
+        head, rule, row = publish.summary_table(tmp_path / "published", path).splitlines()
         assert head == "| task | measured in | degraded input | best classical | ours | what it means |"
         assert rule == "|---|---|---|---|---|---|"
         return row.strip("| ").split(" | ")
@@ -401,7 +427,7 @@ def test_summary_of_an_entry_of_a_dictionary(summary):
 
 
 def test_summary_has_a_dash_where_nothing_classical_was_measured(summary, monkeypatch):
-    monkeypatch.setattr(report, "FIXED", ("input", report.TRUE_MASK))
+    monkeypatch.setattr(publish, "FIXED", ("input", publish.TRUE_MASK))
     assert summary()[2:5] == ["20.00", "–", "**31.00 ± 1.41**"]
 
 
@@ -415,6 +441,6 @@ def test_summary_has_a_dash_where_nothing_classical_was_measured(summary, monkey
     ],
 )
 def test_summary_names_the_row_that_is_not_published(summary, changes, fault):
-    with pytest.raises(report.ExperimentError) as caught:
+    with pytest.raises(publish.ExperimentError) as caught:
         summary(**changes)
     assert str(caught.value) == f"summary.yaml: {fault}"

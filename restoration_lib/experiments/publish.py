@@ -1,0 +1,141 @@
+"""Results copied to where others read them, OUT/published/PROFILE/, with a README, and a block in the project's own."""
+
+import json
+import shutil
+from pathlib import Path
+
+import yaml
+
+from restoration_lib.evaluation.baselines import FIXED, INPUT, TRUE_MASK
+from restoration_lib.evaluation.metrics import METRICS
+from restoration_lib.experiments import runs, tables
+from restoration_lib.experiments.notebooks import PROJECT, ExperimentError, is_complete, link_figures, relink
+from restoration_lib.experiments.sweep_file import read_yaml
+
+README, SUMMARY = PROJECT / "README.md", PROJECT / "notebooks" / "summary.yaml"
+BEGIN, END = "<!-- results: begin (written by `restoration report`) -->", "<!-- results: end -->"
+TITLE = "# Published results\n\nWritten by `restoration report`; the rows and figures are in the folders.\n\n"
+UNPUBLISHED = (runs.CHECKPOINTS, "error.txt")
+IMAGES = ("notebook.ipynb", runs.FIGURES)
+LIMIT = 15_000_000  # bytes that a published profile may hold: a clone stays small
+
+
+def publish_profile(sweeps: list[Path], source: Path, published: Path) -> None:
+    """Publish the sweeps of a profile, whose results are in `source`, and write all published tables anew.
+
+    Raises:
+        ExperimentError: see `publish_all` and `write_readme`.
+    """
+    publish_all(sweeps, source, published / source.name)
+    (published / "README.md").write_text(f"{TITLE}{overviews(published)}\n", encoding="utf-8")
+    write_readme(published, README)
+
+
+def publish_all(sweeps: list[Path], source: Path, target: Path) -> None:
+    """Publish the sweeps and the notebooks that read them; nothing, unless all were made from committed code.
+
+    Raises:
+        ExperimentError: changes that are not committed, now or when the runs were made, or too many bytes.
+    """
+    if runs.commit().endswith("+"):
+        raise ExperimentError("the library or the notebooks have changes that are not committed: commit them first")
+    numbers_only: dict[str, bool] = {}  # by folder
+    for sweep in sweeps:
+        spec = read_yaml(sweep)
+        numbers_only[sweep.stem] = spec.get("publish", "all") == "numbers"
+        if not numbers_only[sweep.stem] and (notebook := (spec.get("report") or {}).get("notebook")):
+            numbers_only[notebook.stem] = False
+    found = {name: publishable(source / name) for name in numbers_only}  # all are looked at before one is copied
+    for name, records in found.items():
+        publish(source / name, target / name, records, numbers_only[name])
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    print(f"published {target.name}: {size / 1e6:.1f} MB")
+    if size > LIMIT:
+        raise ExperimentError(f"{target}: {size / 1e6:.1f} MB are more than {LIMIT / 1e6:.0f} MB; publish less")
+
+
+def publishable(source: Path) -> list[dict]:
+    """The records of a sweep's results, or a notebook's, which others may read.
+
+    Raises:
+        ExperimentError: no finished runs, or one that was made from changes that are not committed.
+    """
+    records = runs.read_all(source) + ([runs.read(source)] if is_complete(source) else [])
+    if not records:
+        raise ExperimentError(f"{source}: nothing to publish; `restoration sweep` and `restoration report` make it")
+    if dirty := [r["folder"].name for r in records if r["provenance"]["commit"].endswith("+")]:
+        raise ExperimentError(f"{dirty[0]}: was made from changes that were never committed; remove it and run it anew")
+    return records
+
+
+def publish(source: Path, target: Path, records: list[dict], numbers_only: bool) -> None:
+    """Copy a sweep's results, or a notebook's, for others to read; what was published of it before goes.
+
+    Runs of all seeds publish their numbers, those of the first seed their notebook and their images too.
+    """
+    first = min(record["parameters"].get("seed", 0) for record in records)
+    without = {r["folder"].name for r in records if numbers_only or r["parameters"].get("seed", 0) != first}
+
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        images = IMAGES if Path(folder).name in without else []
+        return [name for name in names if name in (*UNPUBLISHED, *images) or name.startswith(".")]
+
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, ignore=left_out)
+    for path in target.rglob("notebook.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        relink(notebook, source / path.parent.relative_to(target), path.parent)
+        link_figures(notebook, path.parent)
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def overviews(published: Path) -> str:
+    """All published overviews, one after the other, with a link to its folder in each one's corner."""
+    blocks = []
+    for path in sorted(published.glob("*/*/overview.md"), key=lambda path: path.parts[-3:]):
+        where = path.parent.relative_to(published).as_posix()
+        corner = f"| [{path.parent.name}]({where}), {path.parent.parent.name} profile |"
+        blocks.append(path.read_text(encoding="utf-8").replace("| |", corner, 1))
+    return "\n".join(blocks).rstrip()
+
+
+def write_readme(published: Path, readme: Path) -> None:
+    """Replace the block between the README's marks by a row for each system.
+
+    Raises:
+        ExperimentError: the README lacks the marks, or a row that notebooks/summary.yaml names is not published.
+    """
+    text = readme.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise ExperimentError(f"{readme.name}: the marks {BEGIN} and {END} are missing")
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    readme.write_text(f"{before}{BEGIN}\n{summary_table(published, SUMMARY)}\n{END}{after}", encoding="utf-8")
+
+
+def summary_table(published: Path, path: Path) -> str:
+    """A Markdown table with a row for each entry of the file: degraded input, best classical method, ours."""
+    lines = [
+        "| task | measured in | degraded input | best classical | ours | what it means |",
+        "|---|---|---|---|---|---|",
+    ]
+    for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
+        folder = published / entry["sweep"]
+        [(parameter, value)] = entry["column"].items()
+        records = runs.read_all(folder)
+        if not records:
+            raise ExperimentError(f"{path.name}: {entry['sweep']}: nothing of it is published")
+        summary, metric = tables.over_seeds(runs.rows(records), "variant", parameter), entry["metric"]
+        classical = [row for row in FIXED if row not in (INPUT, TRUE_MASK)]  # the true mask is an oracle's
+        best = entry.get("instead") or tables.best_of(summary, classical, value, metric)
+        cells = [tables.cell(summary, (row, value), metric) for row in (INPUT, best, entry["ours"])]
+        for row, cell in ((entry.get("instead"), cells[1]), (entry["ours"], cells[2])):
+            if row and cell == "–":
+                raise ExperimentError(f"{path.name}: {entry['sweep']}: no row {row} is published")
+        link = (Path("results/published") / entry["sweep"]).as_posix()
+        named = f"{cells[1]} ({best})" if best else "–"
+        lines.append(
+            f"| [{entry['task']}]({link}) | {METRICS[metric].heading} | {cells[0]} | {named} | **{cells[2]}** "
+            f"| {entry['meaning']} |"
+        )
+    return "\n".join(lines)
