@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def _run(jobs: list[Job], folders: list[Path], count: int, scheduler: str, time_
                 outcome = future.result()
                 lines[0] += f"  {outcome.seconds:.0f} s"
                 error = outcome.error
-            except (Exception, CancelledError) as lost:  # `execute` raises nothing: its worker died, again and again
+            except Exception as lost:  # `execute` raises nothing: its worker died, again and again
                 error = f"{type(lost).__name__}: {lost}"
             if error:
                 failed += 1
@@ -112,7 +112,7 @@ def _as_they_end(futures: dict[Future, Job], crew: workers.Workers, bar: tqdm) -
     pending = set(futures)
     while pending:
         done, pending = wait(pending, LOOK, FIRST_COMPLETED)
-        if not crew.answers():
+        if not crew.answers() or any(future.cancelled() for future in done):  # as dask does when it has lost sight
             raise ExperimentError(
                 f"the scheduler does not answer any more, {len(pending) + len(done)} runs are not complete; "
                 "the same command goes on from here, with a scheduler that stands"

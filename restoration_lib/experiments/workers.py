@@ -1,11 +1,12 @@
 """Where runs are executed: on threads of this process, or on the workers of a dask cluster."""
 
+import logging
 import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from restoration_lib.experiments.execution import Outcome, execute
 from restoration_lib.experiments.notebooks import ExperimentError
 from restoration_lib.experiments.sweep_file import PlannedRun
 
+CONNECT, CLOSE, LOOK = 10, 2, 0.5  # seconds
 RUN = "run"  # the resource of dask workers: how many runs one takes at a time
 HOW = f"dask worker ADDRESS --resources {RUN}=1"
 
@@ -55,31 +57,42 @@ def cluster(address: str, folders: Sequence[Path]) -> Iterator[Workers]:
         from dask.distributed import Client
     except ImportError:
         raise ExperimentError("--scheduler needs dask: pip install -e '.[sweep]'") from None
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # one line of ours says what its pages would
     try:
-        client = Client(address, timeout=20, set_as_default=False)
+        client = Client(address, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ExperimentError(f"--scheduler: no dask scheduler answers at {address}: {error}") from None
-    with client:
+    executor = client.get_executor(pure=False, resources={RUN: 1})
+    try:
         if not any(worker["resources"].get(RUN) for worker in client.scheduler_info(-1)["workers"].values()):
             print(f"waiting for a worker that takes runs: {HOW}", flush=True)
-        executor: Executor = client.get_executor(pure=False, resources={RUN: 1})
-        try:
-            yield Workers(
-                lambda run, folder, limit: executor.submit(_execute_on_worker, run, folder, limit),
-                lambda: client.status == "running",
-            )
-        finally:
-            with suppress(Exception):  # a scheduler that is gone
-                executor.shutdown(wait=False)
-                client.run(kernels.stop_below, list(folders))
+        yield Workers(
+            lambda run, folder, limit: executor.submit(_execute_on_worker, run, folder, limit),
+            lambda: client.status == "running",
+        )
+    finally:
+        if client.status == "running":
+            executor.shutdown(wait=False)
+            client.run(kernels.stop_below, list(folders))
+        client.close(timeout=CLOSE)
 
 
 def _execute_on_worker(run: PlannedRun, folder: Path, time_limit: float = math.inf) -> Outcome:
-    """In a process of a dask worker: `execute` with its share of the cores."""
+    """In a process of a dask worker: `execute` with its share of the cores, for as long as the scheduler is there."""
     from dask.distributed import get_worker
 
-    at_a_time = get_worker().state.total_resources[RUN]
-    return execute(run, folder, max(1, int(cores() / at_a_time)), time_limit)
+    worker, ended = get_worker(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(LOOK):
+            if worker.status.name != "running":  # it lost its scheduler: another sweep may soon begin the same run
+                kernels.stop_below([folder.parent])
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        return execute(run, folder, max(1, int(cores() / worker.state.total_resources[RUN])), time_limit)
+    finally:
+        ended.set()
 
 
 def cores() -> int:
