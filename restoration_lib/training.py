@@ -22,6 +22,7 @@ from tqdm import tqdm
 from restoration_lib.checks import check
 from restoration_lib.devices import describe, pick_device, pick_precision
 from restoration_lib.methods.base import Method
+from restoration_lib.progress import Progress
 
 LAST, BEST = "last.pt", "best.safetensors"
 
@@ -44,7 +45,7 @@ def fit(
     """Train for `len(batches)` steps, or go on from `folder`/last.pt, and return the history.
 
     The folder receives `last.pt` (everything needed to go on) and `best.safetensors` (the networks at the best
-    validation so far), both replaced atomically.
+    validation so far), both replaced atomically; and `progress.json`, for who watches.
 
     Args:
         batches: item `step` is the batch of that step, a dictionary of tensors (N, C, H, W).
@@ -73,12 +74,14 @@ def fit(
     )
     pending: list[dict[str, Tensor]] = []
     bar = tqdm(total=steps, initial=start, unit="step", disable=not _someone_watches(), mininterval=1, leave=False)
+    progress = Progress(folder, start, steps)
     begin = time.perf_counter()
     seconds = before
     method.train()
     for step, batch in enumerate(loader, start=start + 1):
         pending.append(method.step({name: _move(value, where) for name, value in batch.items()}))
         bar.update()
+        progress.at(step)
         validating = step % validate_every == 0 or step == steps
         if validating or step % log_every == 0:
             history.append({"step": step, **_mean(pending, step, folder)})
