@@ -288,14 +288,14 @@ def test_finished_training_called_again_trains_no_more(tmp_path):
     pd.testing.assert_frame_equal(fit(method, tmp_path, validate=refuse), history)
     assert method.seen == [] and method.done == 10
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
-    assert set(files) == {training.LAST, training.BEST}
+    assert set(files) == {training.LAST, training.BEST, progress.FILE}
 
 
 def test_leftover_temporary_files_do_no_harm(tmp_path):
     for name in (training.LAST, training.BEST):
         (tmp_path / f"{name}.tmp").write_bytes(b"half a file")
     fit(Count(ramp()), tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {training.LAST, training.BEST}
+    assert {path.name for path in tmp_path.iterdir()} == {training.LAST, training.BEST, progress.FILE}
     assert read_last(tmp_path)["step"] == 10
 
 
