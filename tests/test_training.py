@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from restoration_lib import devices, training
+from restoration_lib import devices, progress, training
 from restoration_lib.data.batches import CropBatches
 from restoration_lib.data.datasets import Images
 from restoration_lib.degradations import pixel_shuffle

@@ -1,5 +1,6 @@
 """Running sweeps: the execution of notebooks of the standard library only, stopped, failed and gone on with."""
 
+import errno
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from restoration_lib.__main__ import main
 from restoration_lib.experiments import sweep_file
 
 FINISH = """\
@@ -116,6 +118,61 @@ def test_a_folder_in_the_way_is_left_alone(write, run, tmp_path):
     code, printed = run(path)
     assert code == 1 and f"{planned.name} is there without run.json: move it away" in printed
     assert [found.name for found in there.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_a_line_for_each_run_and_the_others_are_tried(write, run, tmp_path, monkeypatch):
+    (tmp_path / "notebooks" / "broken").touch()
+    written = Path.write_text
+
+    def full(path, *arguments, **options):
+        if path.name == "error.txt":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    code, printed = run(write(BREAK, FINISH, grid={"rate": [0.5, 1.0]}))
+    assert code == 1 and printed.count("FAILED") == 1 and "Traceback" not in printed
+    assert "1 done, 0 complete already, 1 failed" in printed and list(folders(tmp_path)) == ["rate-1.0"]
+
+
+@pytest.mark.parametrize("place", ["results", "results/quick", "results/quick/tiny"])
+def test_a_file_in_the_place_of_a_folder_is_one_line(write, run, tmp_path, place):
+    path, file = write(FINISH), tmp_path / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("mine")
+    code, printed = run(path)
+    assert code == 2 and printed.count("\n") == 1 and "tiny" in printed and file.read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_line(write, run, tmp_path, monkeypatch):
+    def refused(*arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path = write(FINISH)
+    monkeypatch.setattr(Path, "mkdir", refused)
+    code, printed = run(path)
+    folder = tmp_path / "results" / "quick" / "tiny"
+    assert code == 2 and printed == f"sweep: {folder}: cannot be written to: Permission denied\n"
+
+
+@pytest.mark.slow
+def test_a_run_over_its_time_limit_fails_and_keeps_what_it_wrote(write, tmp_path, capsys):
+    path = write(SLEEP, FINISH, grid={"rate": [1.0, 0.5]})
+    options = ["--profile", "quick", "--out", str(tmp_path / "results"), "--time-limit", "0.05"]
+    assert main(["sweep", str(path), *options]) == 1
+    printed = capsys.readouterr().out
+    assert "FAILED: restoration_lib.experiments.kernels.RunStopped: not complete after 0.05 minutes" in printed
+    assert "1 done, 0 complete already, 1 failed" in printed
+    [partial] = folders(tmp_path, ".partial-*").values()
+    assert (partial / "checkpoint.txt").exists()
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "nan"])
+def test_a_time_limit_of_nothing_is_refused(write, tmp_path, capsys, limit):
+    options = ["--profile", "quick", "--out", str(tmp_path / "results"), f"--time-limit={limit}"]
+    assert main(["sweep", str(write(FINISH)), *options]) == 2
+    assert "--time-limit: expected minutes above 0" in capsys.readouterr().err
 
 
 @pytest.mark.slow
