@@ -38,10 +38,9 @@ def timed(run: sweep_file.PlannedRun, folder: Path) -> tuple[float, float, dict[
     return outcome.seconds, training, slowest
 
 
-def _wait_until_warm() -> None:
-    """Let the process that forks kernels import what it imports: it answers only then."""
-    request = {"arguments": ["--help"], "environment": kernels.environment(1), "folder": "."}
-    kernels.ask(kernels.warm_up(1), request)
+def planned(sweep: str) -> sweep_file.PlannedRun:
+    """The first run of a sweep."""
+    return sweep_file.plan(PROJECT / "notebooks" / "sweeps" / f"{sweep}.yaml", "quick")[0]
 
 
 def main() -> None:
@@ -50,10 +49,10 @@ def main() -> None:
     parser.add_argument("--cold", action="store_true")
     options = parser.parse_args()
     kernels.FORKS &= not options.cold
-    if kernels.FORKS:
-        _wait_until_warm()  # that is once a sweep, not once a run
+    with tempfile.TemporaryDirectory() as out:  # to start the process that forks is once a sweep, not once a run
+        timed(planned("data_loading"), Path(out) / "first")
     for name in options.sweeps:
-        run = sweep_file.plan(PROJECT / "notebooks" / "sweeps" / f"{name}.yaml", "quick")[0]
+        run = planned(name)
         with tempfile.TemporaryDirectory() as out:
             seconds, training, cells = timed(run, Path(out) / "first")
             other = replace(run, parameters=run.parameters | {"seed": 9})
