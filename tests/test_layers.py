@@ -12,6 +12,7 @@ import pytest
 LIBRARY = Path(__file__).resolve().parents[1] / "restoration_lib"
 LAYERS = [  # from top to bottom: each may import those above it
     "checks",
+    "filesystem",
     "degradations",
     "data",
     "devices",
