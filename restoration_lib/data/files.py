@@ -29,6 +29,9 @@ SUFFIXES = tuple(_FORMATS)
 """The file name suffixes read and written here, in lower case; files may carry them in either case."""
 
 
+LARGE, PIXELS_A_BYTE = 2**24, 1000  # a larger image with more pixels a byte is no photograph, and may take gigabytes
+
+
 class ImageError(ValueError):
     """An image that cannot be read or written. The message is one line: which file, and what is wrong."""
 
@@ -103,11 +106,19 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
     """The image in a file, the way up its EXIF data says; all that is raised inside becomes an ImageError."""
     try:
         with Image.open(path) as image:
+            _check_size(image, os.path.getsize(path))
             ImageOps.exif_transpose(image, in_place=True)
             yield image
     except Exception as error:  # damaged files make Pillow's decoders raise far more than OSError
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"{path}: cannot be read as an image ({' '.join(reason.split())})") from error
+
+
+def _check_size(image: Image.Image, file_size: int) -> None:
+    """ValueError where a header claims far more pixels than a file of so many bytes can hold of a photograph."""
+    pixels = image.width * image.height
+    if pixels > LARGE and pixels > PIXELS_A_BYTE * file_size:
+        raise ValueError(f"{image.width} x {image.height} px cannot be in {file_size} bytes")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

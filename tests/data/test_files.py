@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 import zlib
 
 import numpy as np
@@ -150,6 +151,21 @@ def write_enormous_png(path):
     path.write_bytes(data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:])
 
 
+def write_tall_tiff(path):
+    """Its header claims 2 x 40,000,000 px, of which it has four: Pillow alone makes up the others."""
+    Image.new("L", (2, 2)).save(path)
+    height = struct.pack("<HHLL", TiffImagePlugin.IMAGELENGTH, 4, 1, 2)
+    assert height in path.read_bytes()
+    path.write_bytes(
+        path.read_bytes().replace(height, struct.pack("<HHLL", TiffImagePlugin.IMAGELENGTH, 4, 1, 4 * 10**7))
+    )
+
+
+def test_a_large_image_of_one_colour_is_read(tmp_path):
+    Image.new("RGB", (5000, 4000), "red").save(tmp_path / "a.png")
+    assert open_rgb(tmp_path / "a.png").size == (5000, 4000)
+
+
 @pytest.mark.parametrize("fault", [AssertionError("no"), RecursionError(), MemoryError(), SyntaxError("broken PNG")])
 def test_whatever_pillow_raises_is_an_image_error(tmp_path, monkeypatch, fault):
     def fail(image):
@@ -196,6 +212,7 @@ def test_a_name_that_cannot_be_printed_is_shown_with_backslashes_on_one_line(tmp
         ("absent.jpg", lambda path: None),
         ("float.tif", write_float_tiff),
         ("bomb.png", write_enormous_png),
+        ("tall.tif", write_tall_tiff),
     ],
 )
 def test_what_cannot_be_read_is_named_in_one_line(tmp_path, name, write):
