@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
 from restoration_lib.filesystem import expanded, shown
@@ -110,7 +110,8 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
             ImageOps.exif_transpose(image, in_place=True)
             yield image
     except Exception as error:  # damaged files make Pillow's decoders raise far more than OSError
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        unknown = isinstance(error, UnidentifiedImageError)  # whose own text repeats the path
+        reason = "unknown format" if unknown else getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"{path}: cannot be read as an image ({' '.join(reason.split())})") from error
 
 

@@ -120,14 +120,16 @@ def test_a_truncated_jpeg_is_named_skipped_and_listed(tmp_path):
 
 def test_names_that_cannot_be_printed_are_shown_with_backslashes(tmp_path):
     """In tables, records and messages; the file itself keeps its name."""
-    names = [os.fsdecode(name) for name in (b"caf\xe9.png", b"two\nlines.png", b"bad\xff\n.jpg")]
+    names = [os.fsdecode(name) for name in (b"caf\xe9.png", b"two\nlines.png", b"bad\xff\n.jpg", b"text\xff.png")]
     save(tmp_path, *names)
     truncate(tmp_path / names[2])
+    (tmp_path / names[3]).write_text("no image")
     with pytest.warns(UserWarning, match=r"skipped: bad\\xff\\n\.jpg: cannot be read as an image"):
         images = load([tmp_path / name for name in names])
     assert images.names == [r"caf\xe9.png", r"two\nlines.png"]
-    [line] = images.skipped
-    assert line.startswith(r"bad\xff\n.jpg: cannot be read")
+    bad, text = images.skipped
+    assert bad.startswith(r"bad\xff\n.jpg: cannot be read") and text.startswith(r"text\xff.png: cannot be read")
+    assert "/" not in bad + text, "records are shared: no one's folders in them"
     assert [pair.name for pair in degraded_pairs(images, SHUFFLE)] == images.names
 
 
