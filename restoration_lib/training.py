@@ -9,11 +9,13 @@ import math
 import os
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -21,10 +23,12 @@ from tqdm import tqdm
 
 from restoration_lib.checks import check
 from restoration_lib.devices import describe, pick_device, pick_precision
+from restoration_lib.filesystem import shown, write_durably
 from restoration_lib.methods.base import Method
 from restoration_lib.progress import Progress
 
 LAST, BEST = "last.pt", "best.safetensors"
+ANEW = "or start the sweep with --fresh"  # what removes a run's checkpoints
 
 
 class NonFiniteLoss(RuntimeError):
@@ -45,7 +49,7 @@ def fit(
     """Train for `len(batches)` steps, or go on from `folder`/last.pt, and return the history.
 
     The folder receives `last.pt` (everything needed to go on) and `best.safetensors` (the networks at the best
-    validation so far), both replaced atomically; and `progress.json`, for who watches.
+    validation so far), both replaced atomically and flushed to the disk; and `progress.json`, for who watches.
 
     Args:
         batches: item `step` is the batch of that step, a dictionary of tensors (N, C, H, W).
@@ -58,7 +62,7 @@ def fit(
 
     Raises:
         NonFiniteLoss: names the step and the term; the last good checkpoint stays.
-        ValueError: `last.pt` belongs to another method, or to a training of another length.
+        ValueError: `last.pt` is damaged, or belongs to another method, or to a training of another length.
     """
     folder, where, steps = Path(folder), pick_device(device), len(batches)
     for name, value in {"steps": steps, "validate_every": validate_every, "log_every": log_every}.items():
@@ -106,8 +110,16 @@ def fit(
 
 
 def load_best(method: Method, folder: str | Path) -> Method:
-    """Give the method the networks of `folder`/best.safetensors, ready to restore."""
-    tensors = load_file(Path(folder) / BEST)
+    """Give the method the networks of `folder`/best.safetensors, ready to restore.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = Path(folder) / BEST
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{shown(path)} cannot be read ({error}); remove it and {LAST}, {ANEW}") from None
     for name, network in method.networks.items():
         prefix = f"{name}/"
         network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
@@ -140,17 +152,25 @@ def _resume(method: Method, path: Path, steps: int, device: torch.device) -> tup
     """State of the last checkpoint: step, history, best score, seconds; or that of a training not begun."""
     if not path.exists():
         return 0, [], -math.inf, 0.0
-    state = torch.load(path, map_location=device, weights_only=True)
-    if state["steps"] != steps:
-        raise ValueError(f"{path} is of a training of {state['steps']} steps, not {steps}: remove it to start anew")
     try:
+        state = _read(path, device)
+        if state["steps"] != steps:
+            raise ValueError(f"it is of a training of {state['steps']} steps, not {steps}")
         method.load_state_dict(state["method"])
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}; remove it to start anew") from None
-    torch.set_rng_state(state["generators"]["cpu"].cpu())
-    if device.type == "cuda" and "cuda" in state["generators"]:
-        torch.cuda.set_rng_state(state["generators"]["cuda"].cpu(), device)
-    return state["step"], state["history"], state["best"], state["seconds"]
+        torch.set_rng_state(state["generators"]["cpu"].cpu())
+        if device.type == "cuda" and "cuda" in state["generators"]:
+            torch.cuda.set_rng_state(state["generators"]["cuda"].cpu(), device)
+        return state["step"], state["history"], state["best"], state["seconds"]
+    except Exception as error:  # damaged files raise nearly anything, some with torch's advice to load them unsafely
+        reason = " ".join(str(error).split()) if isinstance(error, ValueError) else type(error).__name__
+        raise ValueError(f"{shown(path)} cannot be resumed ({reason}); remove it, {ANEW}") from None
+
+
+def _read(path: Path, device: torch.device) -> dict:
+    with zipfile.ZipFile(path) as archive:  # torch writes checksums, but reads numbers with flipped bits all the same
+        if damaged := archive.testzip():
+            raise ValueError(f"wrong checksum of {damaged}")
+    return torch.load(path, map_location=device, weights_only=True)
 
 
 def _save(
@@ -175,7 +195,7 @@ def _save(
         "best": best,
         "seconds": seconds,
     }
-    _replace(path, lambda temporary: torch.save(state, temporary))
+    write_durably(path, lambda temporary: torch.save(state, temporary))
 
 
 def _save_networks(method: Method, path: Path) -> None:
@@ -184,14 +204,7 @@ def _save_networks(method: Method, path: Path) -> None:
         for name, network in method.networks.items()
         for key, value in network.state_dict().items()
     }
-    _replace(path, lambda temporary: save_file(tensors, temporary))
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Write beside `path`, then rename: a kill leaves the old file or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    os.replace(temporary, path)
+    write_durably(path, lambda temporary: save_file(tensors, temporary))
 
 
 def _someone_watches() -> bool:

@@ -13,6 +13,7 @@ LIBRARY = Path(__file__).resolve().parents[1] / "restoration_lib"
 LAYERS = [  # from top to bottom: each may import those above it
     "checks",
     "progress",
+    "filesystem",
     "degradations",
     "data",
     "devices",

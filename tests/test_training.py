@@ -4,6 +4,7 @@ Most tests train a stub that counts its own steps in a weight and returns number
 is tested on the real adversarial restorer, in processes that are killed.
 """
 
+import io
 import multiprocessing
 import os
 import random
@@ -379,6 +380,61 @@ def test_last_checkpoint_of_another_length_is_refused_by_file(tmp_path):
     fit(Count(ramp()), tmp_path)
     with pytest.raises(ValueError, match=rf"{training.LAST} .* 10 steps, not 12"):
         fit(Count(ramp(12)), tmp_path, steps=12)
+
+
+def flipped(data):
+    """One bit of a tensor's numbers is another: torch itself would load it without a word."""
+    place = data.index(torch.full((64,), 7.0).numpy().tobytes())
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def saved(value):
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: b"junk" * 1000,
+        lambda data: b"\x80\x02}q\x00." + data,  # a pickle: torch's advice is to load it unsafely
+        flipped,
+        lambda data: saved([1, 2, 3]),
+        lambda data: saved({"step": 4, "steps": 10}),
+    ],
+    ids=["empty", "cut", "junk", "pickle", "flipped", "a list", "missing keys"],
+)
+def test_a_damaged_checkpoint_is_named_in_one_line_that_says_what_to_do(tmp_path, damage):
+    method = Count(ramp())
+    method.networks["numbers"] = nn.Linear(64, 1, bias=False)
+    nn.init.constant_(method.networks["numbers"].weight, 7.0)
+    fit(method, tmp_path)
+    last = tmp_path / training.LAST
+    last.write_bytes(damage(last.read_bytes()))
+    with pytest.raises(ValueError) as caught:
+        fit(method, tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"{last} cannot be resumed (") and "\n" not in message and "weights_only" not in message
+    assert message.endswith("); remove it, or start the sweep with --fresh")
+    last.unlink()
+    assert fit(Count(ramp()), tmp_path)["step"].iloc[-1] == 10
+
+
+def test_a_damaged_best_checkpoint_is_named_in_one_line_too(tmp_path):
+    fit(Count(ramp()), tmp_path)
+    best = tmp_path / training.BEST
+    best.write_bytes(best.read_bytes()[:20])
+    with pytest.raises(ValueError, match=rf"{training.BEST} cannot be read .*; remove it and last.pt, or start the"):
+        training.load_best(Count({}), tmp_path)
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_takes_the_place_of_the_last_one(tmp_path, disk_calls):
+    fit(Count(ramp()), tmp_path, steps=4)
+    folder, files = tmp_path.stat().st_ino, [(tmp_path / name).stat().st_ino for name in (training.BEST, training.LAST)]
+    assert disk_calls == [call for f in files for call in (("fsync", f), ("replace", f), ("fsync", folder))]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from restoration_lib.checks import check
 from restoration_lib.data.files import ImageError, list_images, open_rgb, read_overlay_mask, to_tensor
 from restoration_lib.data.splits import SPLITS, PairFiles, split_folder
 from restoration_lib.degradations import Degrade
+from restoration_lib.filesystem import expanded, shown
 
 
 @dataclass
@@ -33,19 +34,19 @@ class Images:
         return to_tensor(self.arrays[index])
 
     def add(self, name: str, image: Image.Image) -> None:
-        """Its name gets " #2", … where another image has it, for tables tell images by their names."""
-        unique, count = name, 1
+        """Its name, as `shown`, gets " #2", … where another image has it, for tables tell images by their names."""
+        unique, count = shown(name), 1
         while unique in self.names:
             count += 1
-            unique = f"{name} #{count}"
+            unique = f"{shown(name)} #{count}"
         self.names.append(unique)
         self.arrays.append(np.asarray(image))
 
     def skip(self, paths: Sequence[Path], error: ImageError) -> None:
         """Warn that a file, one of `paths`, cannot be read, and keep the line for the record."""
         line = str(error)
-        for path in paths:
-            line = line.replace(str(path), path.name)  # records and notebooks are shared: no one's paths in them
+        for path in paths:  # records and notebooks are shared: no one's paths in them
+            line = line.replace(shown(path), shown(path.name))
         warnings.warn(f"skipped: {line}", stacklevel=4)
         self.skipped.append(line)
 
@@ -56,7 +57,7 @@ class Images:
 
 def too_small(name: str, size: tuple[int, int], min_side: int) -> str:
     width, height = size
-    return f"{name}: {width} x {height} px is smaller than the {min_side} px needed"
+    return f"{shown(name)}: {width} x {height} px is smaller than the {min_side} px needed"
 
 
 def load(paths: list[Path], size: int = 0, limit: int = 0, min_side: int = 0) -> Images:
@@ -155,7 +156,7 @@ def load_overlay_masks(folder: str | Path) -> tuple[dict[str, list[Tensor]], lis
     """
     if not folder:
         return {part: [] for part in SPLITS}, []
-    place, unread, masks = Path(folder).expanduser(), Images(), {}
+    place, unread, masks = expanded(folder), Images(), {}
     for path in list_images(place):
         try:
             masks[path] = read_overlay_mask(path)
@@ -225,13 +226,13 @@ def load_sets(folder: str, min_side: int, taken: str = "") -> tuple[dict[str, Im
     """
     if not folder:
         return {}, []
-    place = Path(folder).expanduser()
+    place = expanded(folder)
     found = sorted(path for path in place.glob("[!.]*") if path.is_dir())
     if not found:
         raise ImageError(f"{place}: no test sets; give a folder with a subfolder for each")
     if place / taken in found:
         raise ImageError(f"{place / taken}: the data set's own test images have this name; rename the folder")
-    sets = {path.name: load(list_images(path), min_side=min_side) for path in found}
+    sets = {shown(path.name): load(list_images(path), min_side=min_side) for path in found}
     return sets, [f"{name}/{line}" for name, images in sets.items() for line in images.skipped]
 
 

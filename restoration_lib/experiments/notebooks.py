@@ -6,10 +6,13 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from restoration_lib.checks import hint
+from restoration_lib.filesystem import shown
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 RECORD = "run.json"  # what a notebook writes last
@@ -18,6 +21,9 @@ LINK = re.compile(r"(\]\()((?![a-z]+:|#|/)[^)\s]+)(\))")  # of Markdown, relativ
 
 class ExperimentError(ValueError):
     """A run, sweep or report that cannot start. The message is one line and names the file and the key."""
+
+    def __init__(self, message: str):
+        super().__init__(shown(message))
 
 
 def is_complete(folder: Path) -> bool:
@@ -28,6 +34,12 @@ def is_complete(folder: Path) -> bool:
 def partial_of(folder: Path) -> Path:
     """Where the run of this final folder works until it is complete."""
     return folder.with_name(f".partial-{folder.name}")
+
+
+def discard(folder: Path) -> None:
+    """Remove what an unfinished run has left, its checkpoints too, so that it begins anew."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
 def parameters_cell(notebook: str | Path) -> dict:

@@ -5,7 +5,6 @@ import inspect
 import io
 import json
 import math
-import os
 import platform
 import subprocess
 import time
@@ -21,6 +20,7 @@ from matplotlib.figure import Figure
 
 from restoration_lib.checks import hint
 from restoration_lib.experiments.notebooks import PROJECT, RECORD, ExperimentError, parameters_cell, typed
+from restoration_lib.filesystem import shown, write_durably
 
 SCRATCH = PROJECT / "results" / "scratch"  # ignored by git
 HISTORY, FIGURES, CHECKPOINTS, KEPT = "history.csv", "figures", "checkpoints", ".kept"
@@ -84,7 +84,7 @@ class Run:
             rows: one row per image and method, as `evaluation.measure` makes them.
             history: as `training.fit` returns it.
             facts: anything else worth keeping, as JSON values: skipped files, sizes, counts. JSON has neither infinity
-                nor NaN: null stands for both.
+                nor NaN: null stands for both. Text is recorded as `filesystem.shown` shows it.
 
         Returns:
             The record.
@@ -93,10 +93,10 @@ class Run:
         device = {"device": training.pop("device")} if "device" in training else {}
         record = {
             "notebook": self.notebook,
-            "parameters": self.parameters,
+            "parameters": _recorded(self.parameters),
             "provenance": self.origin | device | {"seconds": round(time.perf_counter() - self.begin, 1)},
             "training": training,
-            **_finite(facts),
+            **_recorded(facts),
             "rows": [] if rows is None else json.loads(rows.to_json(orient="records", double_precision=6)),
         }
         if history is not None:
@@ -209,16 +209,16 @@ def flat(parameters: Mapping, before: str = "") -> dict:
     return values
 
 
-def _finite(value: object) -> object:
-    """The same JSON value with None for every number that is not finite."""
+def _recorded(value: object) -> object:
+    """The same JSON value with None for every number that is not finite, and text that can be stored and printed."""
     if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
+        return {_recorded(name): _recorded(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [_recorded(part) for part in value]
+    if isinstance(value, str):
+        return shown(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_durably(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

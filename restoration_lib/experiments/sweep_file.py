@@ -31,6 +31,8 @@ from restoration_lib.experiments.notebooks import ExperimentError, parameters_ce
 PROFILE_KEYS = ("base", "cases", "grid")
 REPORT_KEYS = ("columns", "metrics", "tables", "notebook")
 SWEEP_KEYS = ("extends", "notebook", "case_parameter", "profiles", "publish", "report", *PROFILE_KEYS)
+FOLDER_NAME = re.compile(r"\w[\w .-]*")  # that leads nowhere else
+LONGEST = 100_000  # characters of a sweep, what aliases stand for counted each time
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def plan(yaml_path: str | Path, profile: str) -> list[PlannedRun]:
 
     Raises:
         ExperimentError: a file that cannot be read, an unknown key, profile or parameter, a value of the wrong
-            type, a parameter set in two places, or two runs that are equal.
+            type, a parameter set in two places, two runs that are equal, or a profile that would leave its folder.
     """
     spec = read_yaml(yaml_path)
     with _named(yaml_path):
@@ -71,11 +73,13 @@ def plan(yaml_path: str | Path, profile: str) -> list[PlannedRun]:
 
 @contextmanager
 def _named(yaml_path: str | Path) -> Iterator[None]:
-    """Put the file's name before the message of an ExperimentError."""
+    """Put the file's name before the message of an ExperimentError; too deep a file is one, wherever it is noticed."""
     try:
         yield
     except ExperimentError as error:
         raise ExperimentError(f"{yaml_path}: {error}") from None
+    except RecursionError:
+        raise ExperimentError(f"{yaml_path}: nested too deeply") from None
 
 
 def run_name(notebook_stem: str, case: str | None, varied: dict, parameters: dict) -> str:
@@ -113,6 +117,10 @@ def read_yaml(yaml_path: str | Path) -> dict:
         for key in ("notebook", "profiles"):
             if key not in spec:
                 raise ExperimentError(f"{key}: missing")
+        _check_mapping("profiles", spec["profiles"])
+        for name in spec["profiles"]:
+            if not FOLDER_NAME.fullmatch(name):
+                raise ExperimentError(f"profiles: {name!r} is no name of a folder")
         if not isinstance(spec.get("case_parameter", ""), str):
             raise ExperimentError(f"case_parameter: {spec['case_parameter']!r} is not text")
         if spec.get("publish", "all") not in ("all", "numbers"):
@@ -141,7 +149,9 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict:
         if path.resolve() in extending:
             raise ExperimentError("extends: the file extends itself")
         try:
-            spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            _check_length(yaml.compose(text, yaml.SafeLoader))
+            spec = yaml.safe_load(text)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ExperimentError(f"cannot be read: {' '.join(str(error).split())}") from None
         _check_mapping("the file", spec, SWEEP_KEYS)
@@ -157,6 +167,21 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict:
         if "extends" not in spec:
             return spec
     return _merged(_read(path.parent / spec.pop("extends"), (*extending, path.resolve())), spec)
+
+
+def _check_length(document: yaml.Node | None) -> None:
+    """ExperimentError for a few lines that aliases of aliases make endless: to load or to name them would not end."""
+    waiting, length = [document] if document else [], 0
+    while waiting:
+        part = waiting.pop()
+        inner = part if isinstance(part, tuple) else part.value  # a mapping's value is a list of pairs
+        if isinstance(inner, str):
+            length += len(inner) + 1
+        else:
+            length += 1
+            waiting += inner
+        if length > LONGEST:
+            raise ExperimentError(f"aliases make it longer than {LONGEST} characters")
 
 
 def _merged(spec: dict, changes: dict) -> dict:
@@ -177,7 +202,6 @@ def _check_mapping(where: str, value: object, known: Collection[str] = ()) -> No
 
 def _with_profile(spec: dict, profile: str) -> dict:
     """The sweep with the profile merged in: `base`, `cases` and `grid` are there, no name is set twice."""
-    _check_mapping("profiles", spec["profiles"])
     if profile not in spec["profiles"]:
         raise ExperimentError(f"profiles: no {profile!r}; there are: {', '.join(spec['profiles'])}")
     changes = spec["profiles"][profile]

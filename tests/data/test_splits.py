@@ -108,6 +108,25 @@ def test_from_three_images_on_every_split_has_one(count):
         assert min(sizes.values()) >= 1, f"{folder}-: {sizes}"
 
 
+def test_names_that_are_not_utf_8_are_split_too(tmp_path):
+    folder = save(tmp_path / os.fsdecode(b"caf\xe9"), "a.png", "b.png", os.fsdecode(b"caf\xe9.png"), "two\nlines.png")
+    assert len(files(split_dataset(folder))) == 4
+    assert dataset_name(folder) == r"caf\xe9"
+    other = save(tmp_path / "other", "a.png", "b.png", os.fsdecode(b"caf\xe9.png"), os.fsdecode(b"only\n\xe9.png"))
+    pairs, unmatched = split_pairs(folder, other)
+    assert sum(map(len, pairs.values())) == 3
+    assert unmatched == [r"other/only\n\xe9.png", r"caf\xe9/two\nlines.png"]
+
+
+@pytest.mark.parametrize("folder", ["~nosuchuser/x", Path("~nosuchuser/x")])
+def test_the_home_of_nobody_is_a_folder_that_does_not_exist(tmp_path, folder):
+    save(tmp_path, *numbered(3))
+    assert dataset_name(folder) == "x"
+    for split, arguments in ((split_dataset, [folder]), (split_domains, [folder, tmp_path]), (split_pairs, [folder])):
+        with pytest.raises(ImageError, match=r"~nosuchuser/x: does not exist"):
+            split(*arguments)
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ImageError, match=re.escape(str(tmp_path / "absent"))):
         split_dataset(tmp_path / "absent")

