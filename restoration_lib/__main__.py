@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--out", type=Path, default=Path("results"), help="default: results")
     sweep.add_argument("--workers", type=int, default=1, dest="count", help="how many runs at a time; default: 1")
     sweep.add_argument("--scheduler", default="", help="tcp://host:port of a dask scheduler: its workers take the runs")
+    sweep.add_argument("--fresh", action="store_true", help="begin unfinished runs anew, without their checkpoints")
     sweep.add_argument("--time-limit", type=float, default=math.inf, metavar="MINUTES", help="of a run; default: none")
     report.add_argument("--publish", action="store_true", help="copy the results to OUT/published, renew the READMEs")
     return parser
@@ -45,7 +46,7 @@ def fetch_samples() -> int:
 
     try:
         print(f"{samples.table().to_string(index=False)}\n{samples.cache_folder()}")
-        vgg_weights.vgg16()
+        vgg_weights.fetch_vgg16()
     except (samples.SampleError, vgg_weights.WeightsError) as error:
         print(error, file=sys.stderr)
         return 1

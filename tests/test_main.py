@@ -1,5 +1,7 @@
 """The command line: what it hands to its commands, and how it answers wrong use."""
 
+import math
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -30,6 +32,7 @@ WRONG = [  # arguments, and what the last line of the message says
     (["report", "a.yaml"], "required: --profile"),
     (["report", "a.yaml", "--profile", "quick", "--workers", "2"], "unrecognized arguments: --workers 2"),
 ]
+PLAIN_SWEEP = {"count": 1, "scheduler": "", "time_limit": math.inf, "fresh": False}
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
@@ -88,11 +91,36 @@ def test_a_wrong_sweep_answers_at_once(tmp_path):
     assert ended.stdout == "set()\n"
 
 
+@pytest.mark.slow
+def test_what_is_complete_imports_nothing_slow(tmp_path):
+    """`make results` with nothing left to do: samples and weights that are there, runs and tables that are."""
+    published, out = PROJECT / "results" / "published" / "quick", tmp_path / "results" / "quick"
+    shutil.copytree(published / "old_photos", out / "old_photos")
+    options = ["--profile", "quick", "--out", str(tmp_path / "results")]
+    yaml = str(PROJECT / "notebooks" / "sweeps" / "old_photos.yaml")
+    slow = {"torch", "torchvision", "papermill", "scipy", "skimage", "matplotlib", "IPython"}
+    code = f"""
+import sys
+from restoration_lib.__main__ import main
+assert main(["samples"]) == 0 and main(["report", {yaml!r}, *{options}]) == 0
+print({slow} & sys.modules.keys())
+"""
+    assert main(["report", yaml, *options]) == 0  # the second time, there is nothing to do
+    ended = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert ended.stdout.splitlines()[-1] == "set()", ended.stderr
+
+
 @pytest.mark.parametrize(
     ("module", "function", "options", "more"),
     [
-        (sweep, "run_sweeps", ["--workers", "3"], {"workers": 3}),
-        (sweep, "run_sweeps", [], {"workers": 1}),
+        (sweep, "run_sweeps", ["--workers", "3"], {**PLAIN_SWEEP, "count": 3}),
+        (sweep, "run_sweeps", [], PLAIN_SWEEP),
+        (
+            sweep,
+            "run_sweeps",
+            ["--scheduler", "tcp://a:1", "--time-limit", "1.5", "--fresh"],
+            {"count": 1, "scheduler": "tcp://a:1", "time_limit": 1.5, "fresh": True},
+        ),
         (report, "report", ["--publish"], {"publish": True}),
         (report, "report", [], {"publish": False}),
     ],
@@ -120,7 +148,7 @@ def fetched(monkeypatch, tmp_path):
     names = []
     monkeypatch.setenv("RESTORATION_LIB_CACHE", str(tmp_path))
     monkeypatch.setattr(samples, "table", lambda: names.append("table") or pd.DataFrame({"set": ["faces"], "n": [3]}))
-    monkeypatch.setattr(vgg_weights, "vgg16", lambda: names.append("vgg16"))
+    monkeypatch.setattr(vgg_weights, "fetch_vgg16", lambda: names.append("vgg16"))
     return names
 
 
@@ -134,8 +162,8 @@ def test_samples_are_fetched_with_the_weights_and_listed(capsys, fetched, tmp_pa
     ("module", "name", "error"),
     [
         (samples, "table", samples.SampleError("cannot fetch the sample faces\nplace it by hand")),
-        (vgg_weights, "vgg16", vgg_weights.WeightsError("cannot fetch the weights of VGG-16")),
-        (vgg_weights, "vgg16", vgg_weights.Unreachable("cannot fetch the weights of VGG-16")),
+        (vgg_weights, "fetch_vgg16", vgg_weights.WeightsError("cannot fetch the weights of VGG-16")),
+        (vgg_weights, "fetch_vgg16", vgg_weights.Unreachable("cannot fetch the weights of VGG-16")),
     ],
 )
 def test_samples_that_cannot_be_had_are_one_message(capsys, monkeypatch, fetched, module, name, error):

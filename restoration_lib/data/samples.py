@@ -20,13 +20,15 @@ import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-
-import pandas as pd
-import skimage
+from typing import TYPE_CHECKING
 
 from restoration_lib.checks import check_choice
+
+if TYPE_CHECKING:  # whose import takes a second
+    import pandas as pd
 
 
 class SampleError(RuntimeError):
@@ -67,7 +69,7 @@ SOURCES = (
     Source(
         set="photographs",
         package="scikit-image",
-        version=skimage.__version__,
+        version=version("scikit-image"),
         origin="NASA, SpaceX, Stefan van der Walt, Rachel Michetti",
         licence="public domain, CC0",
         count=4,
@@ -160,7 +162,7 @@ def vintage() -> list[Path]:
     return [path for path in fetch()["photographs"] if "vintage" in path.name]
 
 
-def table() -> pd.DataFrame:
+def table() -> "pd.DataFrame":
     """A row per source: set, images, package, version, origin, licence, and its images in each part."""
     parts = {part: set(images) for part, images in split("all").items()}
     columns = ("set", "package", "version", "origin", "licence")
@@ -169,6 +171,8 @@ def table() -> pd.DataFrame:
         images = _images_of(source)
         row = {column: getattr(source, column) for column in columns} | {"images": len(images)}
         rows.append(row | {part: len(chosen.intersection(images)) for part, chosen in parts.items()})
+    import pandas as pd
+
     return pd.DataFrame(rows, columns=["set", "images", *columns[1:], *parts])
 
 
@@ -229,7 +233,7 @@ def _images_of(source: Source) -> list[Path]:
         found = [path for path in folder.iterdir() if any(path.match(Path(p).name) for p in source.images)]
         advice = "delete that folder, it is made again"
     else:
-        folder = Path(skimage.__file__).parent / "data"
+        folder = Path(importlib.util.find_spec("skimage").origin).parent / "data"
         found = [folder / name for name in source.images if (folder / name).is_file()]
         advice = f"reinstall {source.package}"
     if len(found) != source.count:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from restoration_lib import progress
 from restoration_lib.experiments import workers
 from restoration_lib.experiments.claims import claimed
-from restoration_lib.experiments.notebooks import ExperimentError, is_complete, partial_of
+from restoration_lib.experiments.notebooks import ExperimentError, discard, is_complete, partial_of
 from restoration_lib.experiments.sweep_file import PlannedRun, plan
 
 Job = tuple[PlannedRun, Path]  # a run and its final folder
@@ -33,6 +33,7 @@ def run_sweeps(
     count: int = 1,
     scheduler: str = "",
     time_limit: float = math.inf,
+    fresh: bool = False,
 ) -> int:
     """Run what is missing of the sweeps, below `out`/`profile`.
 
@@ -40,6 +41,7 @@ def run_sweeps(
         count: how many runs at a time, on this machine.
         scheduler: address of a dask scheduler, whose workers take the runs instead; "" is none.
         time_limit: minutes that a run may take.
+        fresh: remove what unfinished runs have left, their checkpoints too, and begin them anew.
 
     Returns:
         The exit code: 0, 1 a run failed, 2 the sweep could not start or lost its scheduler, 130 stopped.
@@ -60,6 +62,8 @@ def run_sweeps(
                 claims.enter_context(claimed(folder))
             jobs = [(run, folder / run.name) for folder, sweep in runs.items() for run in sweep]
             pending = [(run, folder) for run, folder in jobs if not is_complete(folder)]
+            for _, folder in pending if fresh else ():
+                discard(partial_of(folder))
             if complete := len(jobs) - len(pending):
                 print(f"{complete} complete already", flush=True)
             start = time.monotonic()

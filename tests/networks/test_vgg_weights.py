@@ -59,7 +59,8 @@ def test_without_torchvisions_server_it_is_vgg_16(monkeypatch):
 
 @pytest.mark.slow
 def test_the_weights_are_the_pinned_ones(tensors):
-    assert vgg_weights.fingerprint(tensors) == vgg_weights.TENSORS_SHA256
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    assert vgg_weights.fingerprint(arrays) == vgg_weights.ARRAYS_SHA256
 
 
 @pytest.mark.slow
@@ -110,10 +111,11 @@ def empty_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def small(monkeypatch):
     """Small weights in the place of the real ones; holds how often they were unpacked."""
-    tensors, unpacked = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(2)}, []
+    arrays = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.ones(2, np.float32)}
+    tensors, unpacked = {name: torch.from_numpy(array) for name, array in arrays.items()}, []
     monkeypatch.setattr(vgg_weights, "_member", lambda scratch: unpacked.append(scratch) or b"")
-    monkeypatch.setattr(vgg_weights, "unpickle", lambda data: tensors)
-    monkeypatch.setattr(vgg_weights, "TENSORS_SHA256", vgg_weights.fingerprint(tensors))
+    monkeypatch.setattr(vgg_weights, "unpickle", lambda data: arrays)
+    monkeypatch.setattr(vgg_weights, "ARRAYS_SHA256", vgg_weights.fingerprint(arrays))
     return tensors, unpacked
 
 
@@ -128,15 +130,15 @@ def test_the_weights_are_unpacked_once(empty_cache, small):
 
 
 def test_the_fingerprint_tells_names_shapes_and_numbers_not_the_order():
-    tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2)}
+    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(2, np.float32)}
     changed = [
-        {"a": tensors["a"].reshape(3, 2), "b": tensors["b"]},
-        {"a": tensors["a"], "c": tensors["b"]},
-        {"a": tensors["a"], "b": torch.tensor([1.0, 1.0000001])},
-        {"a": tensors["a"]},
+        {"a": arrays["a"].reshape(3, 2), "b": arrays["b"]},
+        {"a": arrays["a"], "c": arrays["b"]},
+        {"a": arrays["a"], "b": np.array([1.0, 1.0000001], np.float32)},
+        {"a": arrays["a"]},
     ]
-    prints = {vgg_weights.fingerprint(others) for others in (tensors, *changed)}
-    assert len(prints) == 5 and vgg_weights.fingerprint(dict(reversed(tensors.items()))) in prints
+    prints = {vgg_weights.fingerprint(others) for others in (arrays, *changed)}
+    assert len(prints) == 5 and vgg_weights.fingerprint(dict(reversed(arrays.items()))) in prints
 
 
 def test_damaged_or_other_weights_in_the_cache_are_made_again(empty_cache, small):
