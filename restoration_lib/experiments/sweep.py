@@ -123,5 +123,6 @@ def _as_they_end(futures: dict[Future, Job], crew: workers.Workers, bar: tqdm) -
             )
         yield from done
         if not bar.disable:
-            partials = [partial_of(folder) for _, folder in (futures[future] for future in pending)]
-            bar.set_postfix_str("; ".join(f"{p.name} {progress.described(p)}" for p in partials if p.exists()))
+            under_way = [(run.name, partial_of(folder)) for run, folder in map(futures.get, pending)]
+            states = [f"{name} {progress.described(partial)}" for name, partial in under_way if partial.exists()]
+            bar.set_postfix_str("; ".join(sorted(states)))
