@@ -35,10 +35,11 @@ class Images:
 
     def add(self, name: str, image: Image.Image) -> None:
         """Its name, as `shown`, gets " #2", … where another image has it, for tables tell images by their names."""
-        unique, count = shown(name), 1
+        name = unique = shown(name)
+        count = 1
         while unique in self.names:
             count += 1
-            unique = f"{shown(name)} #{count}"
+            unique = f"{name} #{count}"
         self.names.append(unique)
         self.arrays.append(np.asarray(image))
 

@@ -72,7 +72,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES if path.is_file() else path.is_symlink()
+    leads_nowhere = path.is_symlink() and not path.exists()
+    return leads_nowhere or (path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def open_rgb(path: str | Path) -> Image.Image:

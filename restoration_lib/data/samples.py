@@ -184,7 +184,7 @@ def unpack(source: Source) -> Path:
         return folder
     remove_leftovers()
     if damaged := _is_damaged(folder, source):
-        warnings.warn(f"{folder}: damaged, fetched anew", stacklevel=2)
+        warnings.warn(f"{folder.name}: damaged, fetched anew", stacklevel=2)
     if damaged or not folder.is_dir():
         _unpack_anew(source, folder)
     checked.add(folder)

@@ -181,7 +181,7 @@ def _check_length(document: yaml.Node | None) -> None:
             length += 1
             waiting += inner
         if length > LONGEST:
-            raise ExperimentError(f"aliases make it longer than {LONGEST} characters")
+            raise ExperimentError(f"longer than {LONGEST} characters, aliases counted each time")
 
 
 def _merged(spec: dict, changes: dict) -> dict:

@@ -59,7 +59,7 @@ def vgg16() -> dict[str, Tensor]:
             tensors = load_file(cached)
             if fingerprint(tensors) == TENSORS_SHA256:
                 return tensors
-        warnings.warn(f"{cached}: damaged, made again", stacklevel=2)
+        warnings.warn(f"{CACHED}: damaged, made again", stacklevel=2)
     with scratch_folder() as scratch:
         tensors, unfinished = unpickle(_member(Path(scratch))), Path(scratch) / CACHED
         save_file(tensors, unfinished)

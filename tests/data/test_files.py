@@ -352,6 +352,8 @@ def test_linked_folders_are_searched_each_real_one_once(tmp_path):
 
 def test_links_that_lead_nowhere_are_listed_and_told_by_who_opens_them(tmp_path):
     (tmp_path / "a.png").touch()
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "to a pipe.png").symlink_to("pipe.png")  # to open it would wait for ever
     for name, target in {"b.png": "gone.png", "c.png": "c.png", "folder": "/gone/folder", ".lock": "nobody"}.items():
         (tmp_path / name).symlink_to(target)
     assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.png", "c.png", "folder"]

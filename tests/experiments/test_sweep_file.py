@@ -186,13 +186,16 @@ MERGES = [f"  a{k}: &a{k} {{<<: [{', '.join([f'*a{k - 1}'] * 9)}]}}" for k in ra
     [
         ("[" * 5000 + "]" * 5000, "nested too deeply"),
         ("{a: " * 400 + "1" + "}" * 400, "unknown key 'a'"),
-        ("\n".join(["base:", "  a0: &a0 [x]", *LEVELS, "grid: *a8"]), "aliases make it longer than 100000 characters"),
+        (
+            "\n".join(["base:", "  a0: &a0 [x]", *LEVELS, "grid: *a8"]),
+            "longer than 100000 characters, aliases counted each time",
+        ),
         (
             "\n".join(["base:", "  a0: &a0 {x: y}", *MERGES, "grid: *a8"]),
-            "aliases make it longer than 100000 characters",
+            "longer than 100000 characters, aliases counted each time",
         ),
-        (f"notebook: &a {'x' * 40000}\nbase: [*a, *a]", "aliases make it longer than 100000 characters"),
-        ("base: &a {losses: *a}", "aliases make it longer than 100000 characters"),
+        (f"notebook: &a {'x' * 40000}\nbase: [*a, *a]", "longer than 100000 characters, aliases counted each time"),
+        ("base: &a {losses: *a}", "longer than 100000 characters, aliases counted each time"),
     ],
     ids=["nested", "nested less", "aliases", "merges", "long text", "an alias of itself"],
 )
