@@ -94,7 +94,7 @@ def overviews(published: Path) -> str:
     blocks = []
     for path in sorted(published.glob("*/*/overview.md"), key=lambda path: path.parts[-3:]):
         where = path.parent.relative_to(published).as_posix()
-        corner = f"| [{path.parent.name}]({where}), {path.parent.parent.name} profile |"
+        corner = f"| [{tables.escaped(path.parent.name)}]({where}), {path.parent.parent.name} profile |"
         blocks.append(path.read_text(encoding="utf-8").replace("| |", corner, 1))
     return "\n".join(blocks).rstrip()
 
