@@ -123,7 +123,11 @@ def convolutions(method, step: Callable) -> Counter:
         shape, reflected = list(given[0].shape), layer.padding_mode != "zeros"
         if reflected:
             shape[2:] = [side + 2 * margin for side, margin in zip(shape[2:], layer.padding, strict=True)]
-        wanted = (given[0].requires_grad, layer.weight.requires_grad, layer.weight.requires_grad and layer.bias is not None)
+        wanted = (
+            given[0].requires_grad,
+            layer.weight.requires_grad,
+            layer.weight.requires_grad and layer.bias is not None,
+        )
         padding = (0, 0) if reflected else layer.padding
         geometry = (layer.stride, padding, layer.dilation, layer.transposed, layer.output_padding, layer.groups)
         seen[tuple(shape), made.dtype, tuple(layer.weight.shape), layer.bias is not None, geometry, wanted] += 1

@@ -73,6 +73,44 @@ def test_instance_norm_measures_the_image_in_evaluation_too():
     np.testing.assert_allclose(layer(image).detach(), reference(image).detach(), atol=1e-6)
 
 
+def test_prelu():
+    assert_equal_to_pytorchs([fast.PReLU()], [nn.PReLU()], (2, 3, 5, 6))
+
+
+@pytest.mark.parametrize("side", [1, 3])
+def test_pixel_shuffle_after_its_convolution(side):
+    options = {"kernel_size": side, "padding": side // 2}
+    ours = [fast.SubPixelConv2d(3, 20, **options), fast.PixelShuffle()]
+    assert_equal_to_pytorchs(ours, [nn.Conv2d(3, 20, **options), nn.PixelShuffle(2)], (2, 3, 5, 7))
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 12, 10), (2, 5, 11, 10), (2, 5, 12, 9)], ids=str)
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect"])
+@pytest.mark.parametrize("side", [3, 7, 9])
+def test_convolution_to_few_channels(side, padding_mode, shape):
+    options = {"kernel_size": side, "padding": side // 2, "padding_mode": padding_mode}
+    layers = [kind(5, 3, **options) for kind in (fast.FewOutputsConv2d, nn.Conv2d)]
+    assert_equal_to_pytorchs(layers[:1], layers[1:], shape)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [fast.InstanceNorm2d(4, affine=True)],
+        [fast.PReLU()],
+        [fast.SubPixelConv2d(4, 12, 3, padding=1), fast.PixelShuffle()],
+        [fast.FewOutputsConv2d(4, 3, 7, padding=3)],
+    ],
+    ids=lambda layers: type(layers[0]).__name__,
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_memory_format_and_type_stay(layers, dtype):
+    images = torch.randn(1, 4, 8, 10).to(dtype, memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        made = nn.Sequential(*layers)(images)
+    assert made.dtype == dtype and made.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize(
     "make",
