@@ -56,13 +56,13 @@ class Method:
         """Take a network in, with Adam and a learning rate times `schedule(step)`."""
         check(f"{name}: learning_rate", learning_rate, 0)
         self.networks[name] = network
-        self.optimizers[name] = torch.optim.Adam(network.parameters(), learning_rate, betas)
+        self.optimizers[name] = Adam(network.parameters(), learning_rate, betas, fused=True)
         self.schedulers[name] = torch.optim.lr_scheduler.LambdaLR(self.optimizers[name], schedule)
 
     def add_average(self, name: str, of: str, decay: float) -> None:
         """Take in a running mean of a network's weights, which its `update_parameters` moves."""
         check("ema_decay", decay, 0, 1)
-        self.networks[name] = AveragedModel(self.networks[of], avg_fn=running_mean(decay))
+        self.networks[name] = AveragedModel(self.networks[of], multi_avg_fn=running_mean(decay))
 
     def update(self, terms: Iterable[Tensor], *names: str, max_grad_norm: float = math.inf) -> Tensor:
         """One optimiser step of these networks on the sum of `terms`; returns the gradient's norm before clipping.
@@ -74,7 +74,9 @@ class Method:
             self.optimizers[name].zero_grad(set_to_none=True)
         for term in terms:
             term.backward()
-        norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+        norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+        if max_grad_norm < math.inf:
+            nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
         for name in names:
             self.optimizers[name].step()
         return norm
@@ -196,13 +198,36 @@ class Method:
                 raise ValueError(f"{name}: the state belongs to a network of another size ({error})") from None
 
 
+class Adam(torch.optim.Adam):
+    """PyTorch's; the fused one copies whatever is channels_last, unless it gets views in the order of the memory."""
+
+    def _init_group(self, group: dict, parameters: list, gradients: list, *moments: list) -> bool:
+        is_complex = super()._init_group(group, parameters, gradients, *moments)
+        in_place = parameters, *moments[:2]
+        for k, gradient in enumerate(gradients):
+            if all(_is_channels_last(tensors[k]) for tensors in in_place):
+                gradients[k] = gradient.permute(0, 2, 3, 1).contiguous()  # a view, for it is channels_last as well
+                for tensors in in_place:
+                    tensors[k] = tensors[k].permute(0, 2, 3, 1)
+        return is_complex
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+
+
 def detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: term.detach() for name, term in terms.items()}
 
 
-def running_mean(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def running_mean(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
     """For `AveragedModel`: an exponential mean, over less at the beginning, to forget the first weights soon."""
-    return lambda mean, weight, count: mean.lerp(weight, 1 - min(decay, float(count) / (float(count) + 9)))
+
+    @torch.no_grad()
+    def move(means: list[Tensor], weights: list[Tensor], count: Tensor | int) -> None:
+        torch._foreach_lerp_(means, weights, 1 - min(decay, float(count) / (float(count) + 9)))
+
+    return move
 
 
 def warmup_cosine(steps: int, warmup: int = 100) -> Schedule:

@@ -1,6 +1,7 @@
 """Translation between two domains of which no pairs are known (CycleGAN, Zhu et al. 2017)."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,13 @@ GENERATORS = {"old_photo": OldPhotoGenerator, "resnet": ResnetGenerator}
 LOSSES = ("adversarial", "cycle", "identity")
 # The eight images of a step; a name is that of the domain that the image should belong to.
 PATHS = ("real_a", "fake_b", "round_trip_a", "identity_a", "real_b", "fake_a", "round_trip_b", "identity_b")
+
+
+@lru_cache
+def box_blur(size: int, side: int) -> Tensor:
+    """Matrix (size, size) that blurs rows by a box, twice; at the borders the box covers what there is."""
+    box = F.avg_pool1d(torch.eye(size), side, stride=1, padding=side // 2, count_include_pad=False).T
+    return box @ box
 
 
 class ImagePool:
@@ -155,12 +163,10 @@ class CycleGAN(Method):
 
     def _blurred(self, images: Tensor) -> Tensor:
         """What the discriminators see."""
-        side, reach = self.discriminator_blur, self.discriminator_blur // 2
-        if side == 1:
+        if self.discriminator_blur == 1:
             return images
-        for box, padding in 2 * (((side, 1), (reach, 0)), ((1, side), (0, reach))):  # rows and columns: fewer sums
-            images = F.avg_pool2d(images, box, stride=1, padding=padding, count_include_pad=False)
-        return images
+        rows, columns = (box_blur(size, self.discriminator_blur).to(images) for size in images.shape[-2:])
+        return rows @ images @ columns.T
 
     def translate(self, images: Tensor, domain: str) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] as images of `domain`, "a" or "b"."""

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restoration_lib.checks import check
+from restoration_lib.networks.fast import InstanceNorm2d
 from restoration_lib.networks.layers import convolution
 
 
@@ -32,7 +33,7 @@ class PatchGAN(nn.Module):
             stride = 2 if level < halvings else 1
             layers += [
                 nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=False),
-                nn.InstanceNorm2d(wider, affine=True),
+                InstanceNorm2d(wider, affine=True),
                 nn.LeakyReLU(0.2, True),
             ]
             width = wider

@@ -2,9 +2,12 @@
 
 from torch import Tensor, nn
 
+from restoration_lib.networks.fast import FACTOR, PixelShuffle, SubPixelConv2d
 from restoration_lib.networks.layers import Residual, pad_to_multiple, shrink
 
-FOLD = 2  # the trunk works on 2x2 blocks of pixels: a quarter of the positions, at the same receptive field per layer
+FOLD = (
+    FACTOR  # the trunk works on 2x2 blocks of pixels: a quarter of the positions, at the same receptive field per layer
+)
 
 
 class Trunk(nn.Sequential):
@@ -20,8 +23,8 @@ class Trunk(nn.Sequential):
             nn.PixelUnshuffle(FOLD),
             nn.Conv2d(3 * FOLD**2, channels, 3, padding=1),
             *(residual_block(channels) for _ in range(blocks)),
-            nn.Conv2d(channels, channels // 2 * FOLD**2, 1),
-            nn.PixelShuffle(FOLD),
+            SubPixelConv2d(channels, channels // 2 * FOLD**2, 1),
+            PixelShuffle(),
             nn.ReLU(),
             last,
         )

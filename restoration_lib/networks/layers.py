@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restoration_lib.checks import check_choice
+from restoration_lib.networks.fast import InstanceNorm2d
 
-NORMS = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d, "none": None}
+NORMS = {"batch": nn.BatchNorm2d, "instance": InstanceNorm2d, "none": None}
 UPSAMPLINGS = ("transposed", "resize")
 
 

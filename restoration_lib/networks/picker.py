@@ -1,5 +1,7 @@
 """`picker`: a generator that chooses among the observed pixels of a window around each pixel."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -30,15 +32,52 @@ class Picker(nn.Module):
     def weights(self, images: Tensor) -> Tensor:
         """Weight (N, window², H, W) of each neighbour, raster order; they sum to 1."""
         height, width = images.shape[-2:]
-        return self.trunk(pad_to_multiple(2 * images - 1, FOLD))[..., :height, :width].float().softmax(1)
+        return (
+            self.trunk(pad_to_multiple(2 * images - 1, FOLD))[..., :height, :width]
+            .to(torch.float32, memory_format=torch.contiguous_format)
+            .softmax(1)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
-        weights = self.weights(images)
-        padded = pad(images.float(), *[self.window // 2] * 4)
-        height, width = images.shape[-2:]
-        total = torch.zeros_like(images, dtype=torch.float32)
-        # one neighbour at a time: no window² copies of the image; unbind, for its gradient is one stack
-        for k, weight in enumerate(weights.unbind(1)):
-            y, x = divmod(k, self.window)
-            total = torch.addcmul(total, weight[:, None], padded[..., y : y + height, x : x + width])
-        return total
+        return WeightedMean.apply(self.weights(images), pad(images.float().contiguous(), *[self.window // 2] * 4))
+
+
+class WeightedMean(torch.autograd.Function):
+    """Of the window around each pixel: weights (N, window², H, W) and the padded image (N, C, H + …, W + …).
+
+    One neighbour k at a time, shifted by it, so that there are no window² copies of the image:
+    mean = sum_k w_k shift_k(x), so dw_k = sum_C shift_k(x) dmean, and dx is the sum of w_k dmean, shifted back.
+    """
+
+    @staticmethod
+    def forward(context, weights: Tensor, padded: Tensor) -> Tensor:
+        context.save_for_backward(weights, padded)
+        mean = padded.new_zeros(*padded.shape[:2], *weights.shape[2:])
+        for weight, shifted in zip(weights.split(1, 1), shifts(padded, weights), strict=True):
+            mean.addcmul_(weight, shifted)
+        return mean
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        (weights, padded), gradient = context.saved_tensors, gradient.contiguous()
+        of_weights = of_padded = None
+        if context.needs_input_grad[0]:
+            of_weights = torch.empty_like(weights)
+            for of_weight, shifted in zip(of_weights.unbind(1), shifts(padded, weights), strict=True):
+                torch.mul(shifted[:, 0], gradient[:, 0], out=of_weight)
+                for channel in range(1, shifted.shape[1]):  # one by one: faster than `sum`
+                    of_weight.addcmul_(shifted[:, channel], gradient[:, channel])
+        if context.needs_input_grad[1]:
+            of_padded = torch.zeros_like(padded)
+            for weight, shifted in zip(weights.split(1, 1), shifts(of_padded, weights), strict=True):
+                shifted.addcmul_(weight, gradient)
+        return of_weights, of_padded
+
+
+def shifts(padded: Tensor, weights: Tensor) -> Iterator[Tensor]:
+    """Views of the padded image, one for each weight of a pixel, of its neighbours in raster order."""
+    height, width = weights.shape[2:]
+    side = padded.shape[-1] - width + 1
+    for k in range(weights.shape[1]):
+        y, x = divmod(k, side)
+        yield padded[..., y : y + height, x : x + width]

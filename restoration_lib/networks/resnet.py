@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from restoration_lib.checks import check_choice
+from restoration_lib.networks.fast import FewOutputsConv2d
 from restoration_lib.networks.layers import Residual, convolution, pad_to_multiple, shrink, upsample
 
 OUTPUTS = {"tanh": 3, "colour": 12}  # channels of the last convolution
@@ -59,6 +60,7 @@ class TranslationGenerator(nn.Module):
         maps = self._draw(pad_to_multiple(x, self.fold))[..., :height, :width].float()
         if self.output == "tanh":
             return (maps.tanh() + 1) / 2
+        maps, x = maps.contiguous(), x.contiguous()  # plane by plane: products of channels are slow in channels_last
         matrix, offset = maps[:, :9].unflatten(1, (3, 3)), maps[:, 9:]
         return (x + (matrix * x[:, None]).sum(2) + offset + 1) / 2
 
@@ -116,5 +118,5 @@ class ResnetGenerator(TranslationGenerator):
             nn.ReLU(True),
             *upsample(2 * f, f, 3, upsampling, norm),
             nn.ReLU(True),
-            nn.Conv2d(f, outputs, 7, padding=3, padding_mode="reflect"),
+            FewOutputsConv2d(f, outputs, 7, padding=3, padding_mode="reflect"),
         ]

@@ -6,13 +6,14 @@ from torch import Tensor, nn
 
 from restoration_lib.checks import check_choice
 from restoration_lib.degradations.downscale import SCALES
+from restoration_lib.networks.fast import FACTOR, FewOutputsConv2d, PixelShuffle, PReLU, SubPixelConv2d
 from restoration_lib.networks.layers import Residual, convolution, shrink
 
 
 def residual_block(channels: int, norm: str) -> Residual:
     """x + norm(conv(prelu(norm(conv(x))))): (N, C, H, W) to the same."""
     first, second = (_convolution(channels, norm) for _ in range(2))
-    return Residual(*first, nn.PReLU(), *second, near_identity=norm == "none")
+    return Residual(*first, PReLU(), *second, near_identity=norm == "none")
 
 
 class SRResNet(nn.Module):
@@ -37,17 +38,17 @@ class SRResNet(nn.Module):
         super().__init__()
         check_choice("scale", scale, SCALES)
         self.scale, self.residual = scale, residual
-        self.first = nn.Sequential(nn.Conv2d(3, features, 9, padding=4), nn.PReLU())
+        self.first = nn.Sequential(nn.Conv2d(3, features, 9, padding=4), PReLU())
         self.blocks = nn.Sequential(
             *(residual_block(features, norm) for _ in range(blocks)), *_convolution(features, norm)
         )
         ups: list[nn.Module] = []
         for _ in range(scale.bit_length() - 1):
-            wider = nn.Conv2d(features, 4 * features, 3, padding=1)
-            icnr(wider, 2)
-            ups += [wider, nn.PixelShuffle(2), nn.PReLU()]
+            wider = SubPixelConv2d(features, FACTOR**2 * features, 3, padding=1)
+            icnr(wider, FACTOR)
+            ups += [wider, PixelShuffle(), PReLU()]
         self.up = nn.Sequential(*ups)
-        self.last = nn.Conv2d(features, 3, 9, padding=4)
+        self.last = FewOutputsConv2d(features, 3, 9, padding=4)
         if residual:
             shrink(self.last)
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from restoration_lib import losses
 from restoration_lib.methods import base
-from restoration_lib.methods.base import Method, constant_then_linear, running_mean, warmup_cosine
+from restoration_lib.methods.base import Adam, Method, constant_then_linear, running_mean, warmup_cosine
 
 
 @pytest.fixture(autouse=True)
@@ -233,8 +233,11 @@ def test_average_follows_the_running_mean_of_the_weights(decay):
 
 
 def test_running_mean_forgets_less_and_less_until_the_decay():
-    zero, one = torch.zeros(1), torch.ones(1)
-    kept = [running_mean(0.75)(one, zero, torch.tensor(n)).item() for n in (1, 3, 9, 27, 1000)]
+    kept = []
+    for n in (1, 3, 9, 27, 1000):
+        mean = torch.ones(1)
+        running_mean(0.75)([mean], [torch.zeros(1)], torch.tensor(n))
+        kept.append(mean.item())
     np.testing.assert_allclose(kept, [1 / 10, 3 / 12, 9 / 18, 0.75, 0.75], rtol=1e-6)
 
 
@@ -297,6 +300,35 @@ def test_result_comes_back_where_the_images_are(meta_for_gpu):
 def test_result_in_parts_keeps_those_that_are_none():
     first, second = Method().apply(Spy((torch.full((2,), 3.0), None)), images())
     assert first.tolist() == [3, 3] and second is None
+
+
+# ---- the optimiser
+
+
+SHAPES = [(5,), (6, 3, 3, 3), (6, 4, 1, 1), (1, 7, 5, 2), (8, 4)]
+
+
+@pytest.mark.parametrize("gradient_format", [torch.channels_last, torch.contiguous_format], ids=str)
+def test_adam_in_the_order_of_the_memory_is_adam(gradient_format):
+    weights = [torch.randn(shape) for shape in SHAPES]
+    plain = [nn.Parameter(weight.clone()) for weight in weights]
+    ours = [
+        nn.Parameter(weight.to(memory_format=torch.channels_last)) if weight.ndim == 4 else nn.Parameter(weight.clone())
+        for weight in weights
+    ]
+    optimizers = [torch.optim.Adam(plain, 0.1, (0.5, 0.9), foreach=False), Adam(ours, 0.1, (0.5, 0.9), fused=True)]
+    for _ in range(5):
+        for one, other in zip(plain, ours, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.to(memory_format=gradient_format) if one.ndim == 4 else one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for one, other in zip(plain, ours, strict=True):
+        np.testing.assert_allclose(other.detach(), one.detach(), rtol=1e-5, atol=1e-6)
+        for name, values in optimizers[0].state[one].items():
+            found = optimizers[1].state[other][name]
+            assert found.shape == values.shape
+            np.testing.assert_allclose(found, values, rtol=1e-5, atol=1e-6)
 
 
 # ---- devices, modes, sizes, state

@@ -204,7 +204,7 @@ def test_average_generators_follow_the_exponential_mean_of_the_weights(ema_decay
 @pytest.mark.parametrize("output", ["tanh", "colour"])
 def test_translating_is_the_average_generator_in_evaluation_mode_and_in_range(output):
     method = cyclegan(output=output)
-    images = torch.rand(1, 3, 37, 50)
+    images = torch.rand(1, 3, 37, 50).to(memory_format=torch.channels_last)  # as the networks get them
     for domain in ("a", "b"):
         with torch.no_grad():
             for parameter in method.networks[f"average_{domain}"].parameters():

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from restoration_lib.networks.fast import InstanceNorm2d
 from restoration_lib.networks.layers import Residual, convolution, norm_layers, pad, pad_to_multiple, shrink, upsample
 
 
@@ -76,7 +77,7 @@ def test_pad_to_multiple_repeats_the_last_row_and_column_up_to_the_next_multiple
 # ---- convolutions and norms
 
 
-@pytest.mark.parametrize(("norm", "kind"), [("batch", nn.BatchNorm2d), ("instance", nn.InstanceNorm2d)])
+@pytest.mark.parametrize(("norm", "kind"), [("batch", nn.BatchNorm2d), ("instance", InstanceNorm2d)])
 def test_a_norm_has_a_weight_and_an_offset_for_each_channel_and_takes_the_bias_before_it(norm, kind):
     [layer] = norm_layers(norm, 6)
     assert type(layer) is kind

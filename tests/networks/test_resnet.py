@@ -65,7 +65,7 @@ def test_resnet_generator_has_the_layers_of_the_paper():
     """c7s1-64, d128, d256, R256 x 9, u128, u64, c7s1-3 (Zhu et al. 2017, appendix 7.2)."""
     generator = ResnetGenerator(blocks=9)
     found = [
-        (type(c), c.kernel_size[0], c.stride[0], c.out_channels)
+        (nn.ConvTranspose2d if c.transposed else nn.Conv2d, c.kernel_size[0], c.stride[0], c.out_channels)
         for c in layers(generator, nn.Conv2d, nn.ConvTranspose2d)
     ]
     convolution, transposed = nn.Conv2d, nn.ConvTranspose2d
