@@ -5,9 +5,8 @@ from torch import Tensor, nn
 from restoration_lib.networks.fast import FACTOR, PixelShuffle, SubPixelConv2d
 from restoration_lib.networks.layers import Residual, pad_to_multiple, shrink
 
-FOLD = (
-    FACTOR  # the trunk works on 2x2 blocks of pixels: a quarter of the positions, at the same receptive field per layer
-)
+# The trunk works on 2x2 blocks of pixels: a quarter of the positions, at the same receptive field per layer.
+FOLD = FACTOR
 
 
 class Trunk(nn.Sequential):
