@@ -29,7 +29,7 @@ from traitlets import default
 
 FORKS = sys.platform == "linux"
 
-_asking = threading.Lock()
+_starting, _asking = threading.Lock(), threading.Lock()
 _runs: dict[Path, "Stoppable"] = {}  # those under way in this process, by their folders
 
 
@@ -98,9 +98,20 @@ def environment(threads: int) -> dict[str, str]:
     }
 
 
+def warm_up(threads: int) -> None:
+    """Start the process that forks kernels, if there is none and kernels are forked here: it imports meanwhile."""
+    if FORKS:
+        server_of(threads)
+
+
+def server_of(threads: int) -> subprocess.Popen:
+    """The process that forks kernels of so many CPU threads."""
+    with _starting:  # two runs begin at the same moment
+        return _start_server(threads)
+
+
 @functools.cache
-def warm_up(threads: int) -> subprocess.Popen:
-    """The process that forks kernels of so many CPU threads; it imports in the background when it is new."""
+def _start_server(threads: int) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "restoration_lib.warm_kernel"],
         stdin=subprocess.PIPE,
@@ -146,7 +157,7 @@ class ForkingProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **options) -> dict:
         arguments = cmd[cmd.index("ipykernel_launcher") + 1 :]
         request = {"arguments": arguments, "environment": options["env"], "folder": options["cwd"]}
-        self.process = ForkedKernel(ask(warm_up(self.parent.threads), request))
+        self.process = ForkedKernel(ask(server_of(self.parent.threads), request))
         self.pid = self.pgid = self.process.pid
         self.cwd = options["cwd"]
         await self._listens()
@@ -179,7 +190,7 @@ def ask(server: subprocess.Popen, request: dict) -> int:
             server.stdin.flush()
             return int(server.stdout.readline())
         except (OSError, ValueError):
-            warm_up.cache_clear()  # the next run has a new one
+            _start_server.cache_clear()  # the next run has a new one
             raise RuntimeError(f"the process that starts kernels has died, exit status {server.wait()}") from None
 
 

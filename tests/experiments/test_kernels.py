@@ -1,5 +1,6 @@
 """Kernels forked from a warm process: like any other kernel, and none is left behind."""
 
+import functools
 import json
 import os
 import signal
@@ -105,7 +106,7 @@ def test_a_forked_kernel_finds_what_a_new_interpreter_would(planned, tmp_path, m
         found.append(read(tmp_path / f"run{number}"))
     first, second = found
     assert first["process"] == first["group"] == first["session"] != second["process"]
-    assert first["parent"] == second["parent"] == kernels.warm_up(1).pid
+    assert first["parent"] == second["parent"] == kernels.server_of(1).pid
     assert (first["home"], second["home"]) == ("run 1", "run 2")
     assert first["folder"] == str(run.notebook.parent) and os.getcwd() != first["folder"]
     assert first["threads"] == [1, "1"] and first["executable"] == sys.executable and first["child"]
@@ -154,7 +155,7 @@ def test_no_process_is_left_however_a_run_ends(planned, tmp_path, end):
         wait_until(lambda: not lives(child))
     else:
         os.kill(child, signal.SIGKILL)
-    assert kernel not in children(kernels.warm_up(1).pid)
+    assert kernel not in children(kernels.server_of(1).pid)
 
 
 def test_kernels_end_with_the_process_that_started_them(planned, tmp_path):
@@ -162,7 +163,7 @@ def test_kernels_end_with_the_process_that_started_them(planned, tmp_path):
     code = f"""\
 from pathlib import Path
 from restoration_lib.experiments import execution, kernels, sweep_file
-print(kernels.warm_up(1).pid, flush=True)
+print(kernels.server_of(1).pid, flush=True)
 run = sweep_file.PlannedRun("busy", Path({str(run.notebook)!r}), {{}})
 execution.execute(run, Path({str(tmp_path / "run")!r}), 1)
 """
@@ -178,10 +179,27 @@ execution.execute(run, Path({str(tmp_path / "run")!r}), 1)
 
 def test_a_new_server_is_started_when_the_old_one_has_died(planned, tmp_path):
     run = planned(FACTS)
-    kernels.warm_up(1).kill()
+    kernels.server_of(1).kill()
     outcome = execution.execute(run, tmp_path / "first", threads=1)
     assert "the process that starts kernels has died" in outcome.error
     assert execution.execute(run, tmp_path / "second", threads=1).error is None
+
+
+def test_runs_that_begin_at_once_share_a_server(monkeypatch):
+    started = []
+
+    def slow(threads):
+        started.append(threads)
+        time.sleep(0.2)
+        return threads
+
+    monkeypatch.setattr(kernels, "_start_server", functools.cache(slow))
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(kernels.server_of, [1, 1, 2, 1])) == [1, 1, 2, 1]
+    assert sorted(started) == [1, 2]
+    monkeypatch.setattr(kernels, "FORKS", False)
+    kernels.warm_up(3)
+    assert sorted(started) == [1, 2], "where kernels are not forked, nothing is started"
 
 
 def test_the_kernel_is_this_interpreter(monkeypatch, tmp_path):
