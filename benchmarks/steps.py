@@ -4,18 +4,22 @@ Prints one JSON line a method, built as its notebook builds it, with the sizes o
 CPU can train, on crops of the sample images, in the precision "auto":
 
     batch_ms  making a batch, degradation included; step_ms a step on it: medians
-    conv_ms   the step's convolutions by themselves: each as often as it runs, forward and backward, in the step's
-              precision and memory format, with nothing between: what the machine's convolutions cost at least
-    shares    of the step's time under the profiler: convolutions, norms, activations, losses, optimiser, and copies
-              (changes of type, layout, size), the backward pass of each with it; Python and all else is "other"
+    conv_ms   the convolutions of these sizes by themselves, PyTorch's own, forward and backward, each as often as a
+              step runs it, in its precision and in channels_last: what the networks cost at this machine's speed
+    shares    of a step under the profiler: convolutions, norms, activations, losses, optimiser, and copies (changes of
+              type, layout and size), the backward pass of each with it; Python and all else is "other"
+
+With one CPU thread (OMP_NUM_THREADS=1) the times are the processor's, which the load of others changes little.
 """
 
 import json
+import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -105,13 +109,14 @@ METHODS: dict[str, Callable] = {
 
 def milliseconds(work: Callable, device: torch.device, repeats: int = REPEATS) -> float:
     """Median time of a call, after one that does not count."""
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     times = []
     for _ in range(repeats + 1):
-        start = time.perf_counter()
+        start = clock()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return 1000 * float(np.median(times[1:]))
 
 
@@ -230,6 +235,7 @@ def row(name: str, device: torch.device) -> dict:
     return {
         "method": name,
         "sizes": {"batch": f"{batch_size} x {side} px"} | sizes,
+        "commit": commit(),
         "device": describe(device),
         "precision": method.precision,
         "batch_ms": round(of_batch, 1),
@@ -237,6 +243,12 @@ def row(name: str, device: torch.device) -> dict:
         "conv_ms": round(of_convolutions, 1),
         "shares": shares(step),
     }
+
+
+def commit() -> str:
+    """Of the library that was imported."""
+    command = ["git", "-C", str(Path(losses.__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 def main(names: list[str]) -> None:
