@@ -45,12 +45,19 @@ def fetch_samples() -> int:
     from restoration_lib.networks import vgg_weights
 
     try:
-        print(f"{samples.table().to_string(index=False)}\n{samples.cache_folder()}")
+        print(f"{_aligned(samples.rows())}\n{samples.cache_folder()}")
         vgg_weights.fetch_vgg16()
     except (samples.SampleError, vgg_weights.WeightsError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _aligned(rows: list[dict]) -> str:
+    """The rows below their names, as pandas prints them, whose import takes a second."""
+    columns = [[name, *(str(row[name]) for row in rows)] for name in rows[0]]
+    padded = [[cell.rjust(max(map(len, column))) for cell in column] for column in columns]
+    return "\n".join(" ".join(line) for line in zip(*padded, strict=True))
 
 
 if __name__ == "__main__":

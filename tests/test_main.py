@@ -8,7 +8,6 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from restoration_lib.__main__ import main
@@ -98,7 +97,7 @@ def test_what_is_complete_imports_nothing_slow(tmp_path):
     shutil.copytree(published / "old_photos", out / "old_photos")
     options = ["--profile", "quick", "--out", str(tmp_path / "results")]
     yaml = str(PROJECT / "notebooks" / "sweeps" / "old_photos.yaml")
-    slow = {"torch", "torchvision", "papermill", "scipy", "skimage", "matplotlib", "IPython"}
+    slow = {"torch", "torchvision", "papermill", "pandas", "scipy", "skimage", "matplotlib", "IPython"}
     code = f"""
 import sys
 from restoration_lib.__main__ import main
@@ -147,13 +146,19 @@ def fetched(monkeypatch, tmp_path):
     """What would be fetched, as it is fetched."""
     names = []
     monkeypatch.setenv("RESTORATION_LIB_CACHE", str(tmp_path))
-    monkeypatch.setattr(samples, "table", lambda: names.append("table") or pd.DataFrame({"set": ["faces"], "n": [3]}))
+    monkeypatch.setattr(samples, "rows", lambda: names.append("rows") or [{"set": "faces", "n": 3}])
     monkeypatch.setattr(vgg_weights, "fetch_vgg16", lambda: names.append("vgg16"))
     return names
 
 
+def test_samples_are_listed_as_pandas_would():
+    from restoration_lib.__main__ import _aligned
+
+    assert _aligned(samples.rows()) == samples.table().to_string(index=False)
+
+
 def test_samples_are_fetched_with_the_weights_and_listed(capsys, fetched, tmp_path):
-    assert main(["samples"]) == 0 and fetched == ["table", "vgg16"]
+    assert main(["samples"]) == 0 and fetched == ["rows", "vgg16"]
     captured = capsys.readouterr()
     assert captured.out.split() == ["set", "n", "faces", "3", str(tmp_path)] and captured.err == ""
 
@@ -161,7 +166,7 @@ def test_samples_are_fetched_with_the_weights_and_listed(capsys, fetched, tmp_pa
 @pytest.mark.parametrize(
     ("module", "name", "error"),
     [
-        (samples, "table", samples.SampleError("cannot fetch the sample faces\nplace it by hand")),
+        (samples, "rows", samples.SampleError("cannot fetch the sample faces\nplace it by hand")),
         (vgg_weights, "fetch_vgg16", vgg_weights.WeightsError("cannot fetch the weights of VGG-16")),
         (vgg_weights, "fetch_vgg16", vgg_weights.Unreachable("cannot fetch the weights of VGG-16")),
     ],

@@ -163,17 +163,22 @@ def vintage() -> list[Path]:
 
 
 def table() -> "pd.DataFrame":
-    """A row per source: set, images, package, version, origin, licence, and its images in each part."""
+    """A row per source, see `rows`."""
+    import pandas as pd
+
+    return pd.DataFrame(rows())
+
+
+def rows() -> list[dict[str, str | int]]:
+    """Of each source: set, images, package, version, origin, licence, and its images in each part."""
     parts = {part: set(images) for part, images in split("all").items()}
-    columns = ("set", "package", "version", "origin", "licence")
     rows = []
     for source in SOURCES:
         images = _images_of(source)
-        row = {column: getattr(source, column) for column in columns} | {"images": len(images)}
-        rows.append(row | {part: len(chosen.intersection(images)) for part, chosen in parts.items()})
-    import pandas as pd
-
-    return pd.DataFrame(rows, columns=["set", "images", *columns[1:], *parts])
+        described = {name: getattr(source, name) for name in ("package", "version", "origin", "licence")}
+        counts = {part: len(chosen.intersection(images)) for part, chosen in parts.items()}
+        rows.append({"set": source.set, "images": len(images), **described, **counts})
+    return rows
 
 
 def unpack(source: Source) -> Path:

@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +17,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from restoration_lib import progress
-from restoration_lib.experiments import workers
 from restoration_lib.experiments.claims import claimed
 from restoration_lib.experiments.notebooks import ExperimentError, discard, is_complete, partial_of
 from restoration_lib.experiments.sweep_file import PlannedRun, plan
@@ -82,6 +81,8 @@ def run_sweeps(
 
 def _run(jobs: list[Job], folders: list[Path], count: int, scheduler: str, time_limit: float) -> int:
     """Run the jobs, print a line for each as it ends, and return how many failed."""
+    from restoration_lib.experiments import workers  # and with them Jupyter: a complete sweep answers at once
+
     count = min(count, len(jobs))
     where = f"on the workers of {scheduler}" if scheduler else f"{count} at a time"
     print(f"{len(jobs)} to run, {where}", flush=True)
@@ -89,7 +90,7 @@ def _run(jobs: list[Job], folders: list[Path], count: int, scheduler: str, time_
     executing = workers.cluster(scheduler, folders) if scheduler else workers.threads(count, folders)
     with executing as crew, tqdm(total=len(jobs), unit="run", disable=None, leave=False) as bar:
         futures = {crew.submit(run, folder, time_limit): (run, folder) for run, folder in jobs}
-        for number, future in enumerate(_as_they_end(futures, crew, bar), 1):
+        for number, future in enumerate(_as_they_end(futures, crew.answers, bar), 1):
             run, folder = futures[future]
             lines = [f"[{number:{len(str(len(jobs)))}}/{len(jobs)}] {run.name}"]
             try:
@@ -107,16 +108,16 @@ def _run(jobs: list[Job], folders: list[Path], count: int, scheduler: str, time_
     return failed
 
 
-def _as_they_end(futures: dict[Future, Job], crew: workers.Workers, bar: tqdm) -> Iterator[Future]:
+def _as_they_end(futures: dict[Future, Job], answers: Callable[[], bool], bar: tqdm) -> Iterator[Future]:
     """The futures as they end; meanwhile the bar says how far the runs are.
 
     Raises:
-        ExperimentError: what executes them does not answer any more.
+        ExperimentError: what executes them does not answer any more, or has let go of one.
     """
     pending = set(futures)
     while pending:
         done, pending = wait(pending, LOOK, FIRST_COMPLETED)
-        if not crew.answers() or any(future.cancelled() for future in done):  # as dask does when it has lost sight
+        if not answers() or any(future.cancelled() for future in done):  # as dask does when it has lost sight
             raise ExperimentError(
                 f"the scheduler does not answer any more, {len(pending) + len(done)} runs are not complete; "
                 "the same command goes on from here, with a scheduler that stands"
