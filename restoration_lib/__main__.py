@@ -54,7 +54,7 @@ def fetch_samples() -> int:
 
 
 def _aligned(rows: list[dict]) -> str:
-    """The rows below their names, as pandas prints them, whose import takes a second."""
+    """The rows below their names; pandas could, but its import takes a second."""
     columns = [[name, *(str(row[name]) for row in rows)] for name in rows[0]]
     padded = [[cell.rjust(max(map(len, column))) for cell in column] for column in columns]
     return "\n".join(" ".join(line) for line in zip(*padded, strict=True))
