@@ -53,11 +53,15 @@ class CropBatches(Dataset):
         return self.steps
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        if not 0 <= step < self.steps:
-            raise IndexError(f"step {step} of a training of {self.steps} steps")
-        generator = generator_for("batch", self.seed, step)
+        generator = self.generator(step)
         target = torch.stack([self._crop(index, generator) for index in self.indices(step)])
         return {"input": self.degrade(target, generator=generator), "target": target}
+
+    def generator(self, step: int) -> torch.Generator:
+        """That of all draws of batch `step`. Raises IndexError beyond the training."""
+        if not 0 <= step < self.steps:
+            raise IndexError(f"step {step} of a training of {self.steps} steps")
+        return generator_for("batch", self.seed, step)
 
     def indices(self, step: int) -> list[int]:
         """Which images batch `step` holds."""

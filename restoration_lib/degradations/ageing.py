@@ -63,14 +63,14 @@ def cast(image: Tensor, strength: float, generator: torch.Generator | None = Non
 @_effect
 def blur(image: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Soft lens and soft print: Gaussian, sigma up to 1.8 px at 512 px."""
-    return _gaussian(image, 1.8 * strength * uniform(0.4, 1, generator) * _scale(image))
+    return gaussian_blur(image, 1.8 * strength * uniform(0.4, 1, generator) * _scale(image))
 
 
 @_effect
 def grain(image: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Film grain: grey noise of up to 0.04 RMS, clumped over about a pixel, strongest in the mid-tones."""
     noise = torch.randn(1, *image.shape[-2:], generator=generator).to(image)
-    noise = _gaussian(noise, 0.8 * uniform(0.5, 1.2, generator) * max(1.0, _scale(image)))
+    noise = gaussian_blur(noise, 0.8 * uniform(0.5, 1.2, generator) * max(1.0, _scale(image)))
     noise = noise / noise.std(correction=0).clamp(min=1e-6)
     midtones = 0.4 + 2.4 * luma(image) * (1 - luma(image))
     return image + 0.04 * strength * uniform(0.4, 1, generator) * midtones * noise
@@ -106,8 +106,8 @@ def dust(image: Tensor, strength: float, generator: torch.Generator | None = Non
 def scratches(image: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Up to 8 thin bright scratches, slightly bent, 0.6 to 1.6 px wide at 512 px, that come and go along the way."""
     for _ in range(round(8 * strength * uniform(0.2, 1, generator))):
-        distance, along = _curve(image, generator)
-        cover = _line(distance, uniform(0.6, 1.6, generator) * _scale(image))
+        distance, along = bent_line(image, generator)
+        cover = line_cover(distance, uniform(0.6, 1.6, generator) * _scale(image))
         gaps = (torch.sin(along * uniform(10, 40, generator) + uniform(0, 6.3, generator)) + 1.3).clamp(0, 1)
         ends = (along > uniform(-0.6, 0, generator)) & (along < uniform(0.1, 0.8, generator))
         image = image + cover * gaps * ends * uniform(0.4, 0.9, generator) * (0.96 - image)
@@ -135,11 +135,11 @@ def stains(image: Tensor, strength: float, generator: torch.Generator | None = N
 def creases(image: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Up to 3 folds across the print: a broken white line, 1 to 3 px at 512 px, between a shadow and a light."""
     for _ in range(round(3 * strength * uniform(0.2, 1, generator))):
-        distance, along = _curve(image, generator, bend=0.02)
+        distance, along = bent_line(image, generator, bend=0.02)
         width = uniform(1, 3, generator) * _scale(image)
         slope = torch.exp(-distance.abs() / (5 * width)) * distance.sign()
         crack = (torch.sin(along * uniform(15, 60, generator)) + uniform(0.2, 1.4, generator)).clamp(0, 1)
-        cover = _line(distance, width) * crack * uniform(0.5, 0.95, generator)
+        cover = line_cover(distance, width) * crack * uniform(0.5, 0.95, generator)
         image = image + 0.12 * slope
         image = image + cover * (0.95 - image)
     return image
@@ -177,11 +177,11 @@ def age(images: Tensor, strength: float = 1.0, generator: torch.Generator | None
     return images
 
 
-def _scale(image: Tensor) -> float:
-    return min(image.shape[-2:]) / REFERENCE
+def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
+    """An image (C, H, W) blurred by a Gaussian of `sigma` px, cut off at 3 sigma and mirrored at the borders.
 
-
-def _gaussian(image: Tensor, sigma: float) -> Tensor:
+    It comes back as it is where sigma is below 0.1, or where the kernel would reach across the whole of a side.
+    """
     radius = math.ceil(3 * sigma)
     if sigma < 0.1 or radius >= min(image.shape[-2:]):
         return image
@@ -192,22 +192,12 @@ def _gaussian(image: Tensor, sigma: float) -> Tensor:
     return F.conv2d(F.conv2d(padded, kernel), kernel.transpose(2, 3))[:, 0]
 
 
-def _offsets(image: Tensor, rows: slice, columns: slice, y: float, x: float) -> tuple[Tensor, Tensor]:
-    """Distance down (h, 1) and across (1, w) from (y, x), of these rows and columns, in pixels."""
-    down = torch.arange(rows.start, rows.stop, dtype=image.dtype, device=image.device)[:, None] - y
-    across = torch.arange(columns.start, columns.stop, dtype=image.dtype, device=image.device)[None] - x
-    return down, across
+def bent_line(image: Tensor, generator: torch.Generator | None, bend: float = 0.06) -> tuple[Tensor, Tensor]:
+    """A random, slightly bent line across an image (C, H, W): signed distance to it in pixels, and place along it,
+    (H, W) each.
 
-
-def _line(distance: Tensor, width: float) -> Tensor:
-    """How much of each pixel a line of this width covers; one thinner than a pixel is paler."""
-    return (max(width, 1) / 2 + 0.5 - distance.abs()).clamp(0, 1) * min(width, 1)
-
-
-def _curve(image: Tensor, generator: torch.Generator | None, bend: float = 0.06) -> tuple[Tensor, Tensor]:
-    """A random, slightly bent line: signed distance to it in pixels, and place along it, (H, W) each.
-
-    The place runs from about -1 to 1 over the longer side, 0 at the line's middle.
+    The place runs from about -1 to 1 over the longer side, 0 at the line's middle. `bend` is how far the line swings
+    to either side, in halves of the longer side.
     """
     height, width = image.shape[-2:]
     middle = uniform(0, height, generator), uniform(0, width, generator)
@@ -218,3 +208,19 @@ def _curve(image: Tensor, generator: torch.Generator | None, bend: float = 0.06)
     waves = uniform(2, 6, generator), uniform(0, 2 * math.pi, generator)
     distance = down * math.cos(turn) - across * math.sin(turn) - bend * length * torch.sin(along * waves[0] + waves[1])
     return distance, along
+
+
+def line_cover(distance: Tensor, width: float) -> Tensor:
+    """How much of each pixel, in [0, 1], a line covers, distance and width in pixels; below one pixel it is paler."""
+    return (max(width, 1) / 2 + 0.5 - distance.abs()).clamp(0, 1) * min(width, 1)
+
+
+def _scale(image: Tensor) -> float:
+    return min(image.shape[-2:]) / REFERENCE
+
+
+def _offsets(image: Tensor, rows: slice, columns: slice, y: float, x: float) -> tuple[Tensor, Tensor]:
+    """Distance down (h, 1) and across (1, w) from (y, x), of these rows and columns, in pixels."""
+    down = torch.arange(rows.start, rows.stop, dtype=image.dtype, device=image.device)[:, None] - y
+    across = torch.arange(columns.start, columns.stop, dtype=image.dtype, device=image.device)[None] - x
+    return down, across

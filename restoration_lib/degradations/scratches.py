@@ -37,6 +37,7 @@ def scratch(
     overlay_masks: Sequence[Tensor] = (),
     overlay_scale: Range = (0.5, 1.5),
     share: float = 1.0,
+    any_tone: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Damaged images and the masks of what was damaged.
 
@@ -59,6 +60,7 @@ def scratch(
         overlay_scale: image pixels per overlay pixel, above 0; fewer where the whole damage of an overlay, inside the
             image or not, would be more than the upper end of `coverage`.
         share: of the images that are damaged at all; the others come back as they are, with an empty mask.
+        any_tone: share of the pieces, in [0, 1], whose tone is drawn from black to white, whatever `tone` says.
 
     Returns:
         Damaged images, their damage rounded to 8 bits as in any file, and masks (N, 1, H, W) or (1, H, W), bool: True
@@ -68,14 +70,16 @@ def scratch(
         ValueError: names the parameter that is out of its range.
     """
     check_images(images)
-    ranges = {"coverage": coverage, "opacity": opacity, "tone": tone, "share": (share, share)}
+    ranges = {"coverage": coverage, "opacity": opacity, "tone": tone}
     _check_ranges({**ranges, "width": width, "number": number, "overlay_scale": overlay_scale}, shares=set(ranges))
     check("overlay_scale", overlay_scale[0], above=0)
+    check("share", share, 0, 1)
+    check("any_tone", any_tone, 0, 1)
     check_names("kinds", kinds, KINDS)
     if not kinds and not len(overlay_masks):
         raise ValueError("kinds: name at least one of " + ", ".join(KINDS) + ", or give overlay_masks")
     if images.ndim == 4:
-        options = coverage, width, opacity, tone, number, kinds, overlay_masks, overlay_scale, share
+        options = coverage, width, opacity, tone, number, kinds, overlay_masks, overlay_scale, share, any_tone
         damaged, masks = zip(*(scratch(image, generator, *options) for image in images), strict=True)
         return torch.stack(damaged), torch.stack(masks)
 
@@ -99,7 +103,9 @@ def scratch(
         count += np.count_nonzero(~covered[fresh])  # of each piece: a sum over all of a large image takes long
         covered[fresh] = True
         here = damaged[:, place]
-        damaged[:, place] = here + cover * uniform(*opacity, generator) * (uniform(*tone, generator) - here)
+        shown = cover * uniform(*opacity, generator)
+        tones = (0, 1) if any_tone and uniform(0, 1, generator) < any_tone else tone  # without it, no draw is spent
+        damaged[:, place] = here + shown * (uniform(*tones, generator) - here)
     result = torch.from_numpy(damaged).mul(255).round().div(255).view(images.shape).to(images)
     mask = damage_mask(result, images)
     return torch.where(mask, result, images), mask

@@ -70,7 +70,7 @@ def test_an_unknown_name_is_named_with_the_accepted_ones():
     [
         ("pixel_shuffle", "rates", "rate, window"),
         ("ageing", "strenght", "strength"),
-        ("scratches", "overlays", ".*coverage, width, .*overlay_masks, overlay_scale, share"),
+        ("scratches", "overlays", ".*coverage, width, .*overlay_masks, overlay_scale, share, any_tone"),
         ("downscale", "crop", "scale"),
         ("none", "rate", ""),
         ("monochrome", "images", ""),

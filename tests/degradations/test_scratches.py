@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import distance_transform_edt
+from scipy.stats import binomtest, kstest
 from skimage.morphology import skeletonize
 
 from restoration_lib.degradations.scratches import KINDS, VISIBLE, damage_mask, scratch, scratched
@@ -95,6 +96,26 @@ def test_opacity_and_tone_are_those_of_the_mixture():
     assert values.mode().values.item() == pytest.approx(0.4 + 0.5 * (0.8 - 0.4), abs=0.5 / 255)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_share_of_the_pieces_is_of_any_tone(share):
+    """The tone of one opaque blotch is the level of the pixels that it changed most."""
+    options = {"number": (1, 1), "coverage": (0, 0), "kinds": ("blotches",), "width": (8, 8), "opacity": (1, 1)}
+    damaged = scratched(GREY[:, :24, :24].expand(400, -1, -1, -1), draws(), tone=(0.7, 1), any_tone=share, **options)
+    levels = damaged[:, 0].flatten(1)
+    tones = levels.gather(1, (levels - 0.4).abs().argmax(1, keepdim=True))[:, 0]
+    assert binomtest(int((tones < 0.7 - 1 / 255).sum()), 400, 0.7 * share).pvalue > 1e-3
+    if share == 1:
+        assert kstest(tones[abs(tones - 0.4) > 0.1], lambda t: np.where(t < 0.4, t, t - 0.2) / 0.8).pvalue > 1e-3
+
+
+def test_pieces_of_the_given_tone_alone_spend_no_draw_on_it():
+    """The sum of the grey levels, and the draw that follows, are those of the time before there was `any_tone`."""
+    for options in ({}, {"any_tone": 0.0}):
+        generator = draws()
+        assert scratched(GREY, generator, **options).double().sum().item() * 255 == pytest.approx(16164540, abs=20)
+        assert torch.rand((), generator=generator).item() == pytest.approx(0.6694296002)
+
+
 def test_the_number_of_pieces_has_a_least_and_a_largest():
     def one(number, coverage):
         return scratch(GREY, draws(), coverage, kinds=("blotches",), number=number)[1].float().mean()
@@ -171,6 +192,7 @@ def test_drawn_and_laid_damage_come_together():
         ({"number": (5, 2)}, "number: expected a number, 5 or more, got 2"),
         ({"overlay_scale": (0, 1)}, "overlay_scale: expected a number above 0, got 0"),
         ({"share": 1.5}, "share: expected a number from 0 to 1, got 1.5"),
+        ({"any_tone": -0.1}, "any_tone: expected a number from 0 to 1, got -0.1"),
         ({"kinds": ("strokes", "moths")}, f"kinds: expected any of {', '.join(KINDS)}, got 'moths'"),
         ({"kinds": ()}, f"kinds: name at least one of {', '.join(KINDS)}, or give overlay_masks"),
     ],

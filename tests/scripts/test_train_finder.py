@@ -1,0 +1,113 @@
+"""The training of the finder that ships, of made images and few steps: checkpoints, going on, usage."""
+
+import importlib.util
+import math
+import runpy
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from restoration_lib.data.damage import PRINT_DAMAGE
+from restoration_lib.data.datasets import degraded_pairs, load
+from restoration_lib.degradations import scratched
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train_finder.py"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """The script with tiny sizes and without the samples."""
+    spec = importlib.util.spec_from_file_location("train_finder", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sizes = {"SIZE": 48, "CROP": 32, "BATCH_SIZE": 1, "VALIDATION_IMAGES": 2, "VALIDATION_CROP": 32}
+    for name, value in (sizes | {"VALIDATE_EVERY": 2}).items():
+        assert hasattr(module, name)
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(module.samples, "split", lambda which: {"train": []})
+    threads = torch.get_num_threads()
+    yield module
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Photographs and overlay images, made of coarse noise."""
+    rng = np.random.default_rng(0)
+    for part, count in (("photos/train", 3), ("photos/test", 3), ("overlays", 4)):
+        (tmp_path / part).mkdir(parents=True)
+        for k in range(count):
+            coarse = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+            coarse.resize((60, 50), Image.Resampling.BICUBIC).save(tmp_path / part / f"{k}.png")
+    return tmp_path / "photos", tmp_path / "overlays"
+
+
+@pytest.mark.slow
+def test_it_trains_writes_checkpoints_and_goes_on_where_it_stopped(script, folders, tmp_path, monkeypatch, capsys):
+    def state(folder):
+        return torch.load(tmp_path / folder / "last.pt", weights_only=True)
+
+    script.main(*folders, tmp_path / "whole", 4)
+    assert "6 images, " in capsys.readouterr().out, "each photograph twice"
+    assert (tmp_path / "whole" / "best.safetensors").exists() and state("whole")["step"] == 4
+    names = [f"validation_{name}" for name in ("f1", "recall", "recall48", "undamaged0", "undamaged1")]
+    rows = state("whole")["history"]
+    assert [row["step"] for row in rows] == [2, 4]
+    for row in rows:
+        assert set(row) == {"step", "generator", "finder_gradient", *names}
+        assert all(math.isfinite(row[name]) for name in ("generator", "validation_undamaged0"))
+
+    step, calls = script.Finder.step, []
+
+    def stopping(self, batch):
+        calls.append(batch)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return step(self, batch)
+
+    monkeypatch.setattr(script.Finder, "step", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        script.main(*folders, tmp_path / "stopped", 4)
+    assert state("stopped")["step"] == 2
+    script.main(*folders, tmp_path / "stopped", 4)
+    assert "goes on after step 2" in capsys.readouterr().out
+    whole, stopped = (state(folder)["method"] for folder in ("whole", "stopped"))
+    for name, value in whole["networks.average"].items():
+        assert torch.equal(value, stopped["networks.average"][name]), name
+
+
+def test_scores_are_those_of_counted_pixels(script, folders):
+    """A finder that finds the left half of whatever it is shown, and is sure of a quarter."""
+
+    class Halves:
+        def find(self, images):
+            logits = torch.full_like(images[:, :1], -1.0)
+            logits[..., : images.shape[-1] // 2] = 0.5
+            logits[..., : images.shape[-1] // 4] = 2.0
+            return logits
+
+    images = load(sorted((folders[0] / "test").glob("*.png")))
+    found = script.validator(images)(Halves())
+    assert found == script.validator(images)(Halves())
+    assert (found.pop("undamaged0"), found.pop("undamaged1")) == (50, 25)
+    expected = []
+    for pair in degraded_pairs(images, partial(scratched, **PRINT_DAMAGE), 32):
+        levels = (pair.input - pair.target).abs().amax(1).mul(255).round()[0].numpy()
+        true, half = levels >= 8, np.arange(32) < 16
+        hits = (true & half).sum()
+        clear = levels >= 48
+        expected.append([2 * hits / (true.sum() + 32 * 16), hits / true.sum(), (clear & half).sum() / clear.sum()])
+    assert list(found) == ["f1", "recall", "recall48"]
+    np.testing.assert_allclose(list(found.values()), np.mean(expected, 0), rtol=1e-5, equal_nan=True)
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "b", "c"], ["a", "b", "c", "many"], ["a", "b", "c", "5", "0", "9"]])
+def test_wrong_arguments_print_the_usage(arguments, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+    with pytest.raises(SystemExit, match=r"python scripts/train_finder\.py FREE_PHOTOS OVERLAYS FOLDER STEPS \[SEED\]"):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
