@@ -3,13 +3,13 @@
 Prints one JSON line a method, built as its notebook builds it, with the sizes of the sweeps' `full` profiles that a
 CPU can train, on crops of the sample images, in the precision "auto":
 
-    batch_ms  making a batch, degradation included; step_ms a step on it: medians
+    batch_ms  making a batch, degradation included; step_ms a step on it: the fastest of several
     conv_ms   the convolutions of these sizes by themselves, PyTorch's own, forward and backward, each as often as a
               step runs it, in its precision and in channels_last: what the networks cost at this machine's speed
     shares    of a step under the profiler: convolutions, norms, activations, losses, optimiser, and copies (changes of
               type, layout and size), the backward pass of each with it; Python and all else is "other"
 
-With one CPU thread (OMP_NUM_THREADS=1) the times are the processor's, which the load of others changes little.
+With one CPU thread (OMP_NUM_THREADS=1) the times are the processor's.
 """
 
 import json
@@ -21,7 +21,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 from torch.profiler import profile, record_function
@@ -108,7 +107,7 @@ METHODS: dict[str, Callable] = {
 
 
 def milliseconds(work: Callable, device: torch.device, repeats: int = REPEATS) -> float:
-    """Median time of a call, after one that does not count."""
+    """Time of the fastest call, after one that does not count."""
     clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     times = []
     for _ in range(repeats + 1):
@@ -117,7 +116,7 @@ def milliseconds(work: Callable, device: torch.device, repeats: int = REPEATS) -
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(clock() - start)
-    return 1000 * float(np.median(times[1:]))
+    return 1000 * min(times[1:])
 
 
 def convolutions(method, step: Callable) -> Counter:
