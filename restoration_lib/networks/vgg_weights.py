@@ -111,16 +111,25 @@ def vgg19() -> "dict[str, Tensor]":
     import torch
     from torchvision.models import VGG19_Weights
 
+    cached = Path(torch.hub.get_dir(), "checkpoints", Path(VGG19_Weights.IMAGENET1K_V1.url).name)
+    if cached.is_file() and not _is_named_by_its_hash(cached):
+        warnings.warn(f"{cached.name}: damaged, fetched anew", stacklevel=2)
+        cached.unlink()
     try:
         layers = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
     except OSError as error:
         raise Unreachable(f"cannot fetch the weights of VGG-19: {error}; vgg16 needs the package index alone") from None
     except Exception as error:  # a damaged file makes torch.load raise nearly anything
-        cached = Path(torch.hub.get_dir(), "checkpoints", Path(VGG19_Weights.IMAGENET1K_V1.url).name)
         raise WeightsError(f"{cached}: damaged ({type(error).__name__}); delete it, it is fetched again") from None
     places = [name.removesuffix(".weight") for name in layers if name.startswith("features.") and "weight" in name]
     kinds = ("weight", "bias")
     return {f"conv{k}.{kind}": layers[f"{place}.{kind}"] for k, place in enumerate(places) for kind in kinds}
+
+
+def _is_named_by_its_hash(path: Path) -> bool:
+    """Whether its SHA-256 begins as its name says, `vgg19-dcbb9e9d.pth`; PyTorch looks only when it downloads it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith(path.stem.rpartition("-")[2])
 
 
 def content_weights(name: str) -> "dict[str, Tensor]":

