@@ -93,7 +93,7 @@ class OldPhotoGenerator(TranslationGenerator):
     """The old-photo project's: three convolutions, six residual blocks, three transposed convolutions."""
 
     fold, side = 8, 4
-    activation = partial(nn.LeakyReLU, 0.2, True)
+    activation = staticmethod(partial(nn.LeakyReLU, 0.2, True))
 
     def first(self, features: int, norm: str) -> list[nn.Module]:
         return convolution(3, features, 4, "none", stride=2, padding=1)
@@ -106,7 +106,7 @@ class ResnetGenerator(TranslationGenerator):
     """CycleGAN (Zhu et al. 2017, appendix 7.2): c7s1-64, d128, d256, nine blocks, u128, u64, c7s1-3."""
 
     fold, side = 4, 3
-    activation = partial(nn.ReLU, True)
+    activation = staticmethod(partial(nn.ReLU, True))
 
     def first(self, features: int, norm: str) -> list[nn.Module]:
         return convolution(3, features, 7, norm, padding=3)
