@@ -1,7 +1,8 @@
 """Device and precision: where the work runs, and in how many bits."""
 
-import os
 import platform
+import re
+from pathlib import Path
 
 import torch
 
@@ -55,9 +56,8 @@ def describe(device: torch.device) -> str:
 
 
 def _processor() -> str:
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"^model name.*?:(.*)$", info.read_text(), re.MULTILINE) if info.exists() else None
+    if found:
+        return found[1].strip()
     return platform.processor() or platform.machine()

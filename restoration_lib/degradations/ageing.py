@@ -117,13 +117,12 @@ def scratches(image: Tensor, strength: float, generator: torch.Generator | None 
 @_effect
 def stains(image: Tensor, strength: float, generator: torch.Generator | None = None) -> Tensor:
     """Up to 3 brown patches with ragged edges and a darker rim, as dried liquid leaves them."""
-    height, width = image.shape[-2:]
+    size = image.shape[-2:]
     for _ in range(round(3 * strength * uniform(0.2, 1, generator))):
-        y, x = uniform(0, height, generator), uniform(0, width, generator)
-        radius = uniform(0.06, 0.22, generator) * min(height, width)
+        down, across = _offsets(image, generator)
+        radius = uniform(0.06, 0.22, generator) * min(size)
         ragged = torch.randn(1, 1, 6, 6, generator=generator).to(image)
-        ragged = F.interpolate(ragged, (height, width), mode="bicubic", align_corners=False)[0]
-        down, across = _offsets(image, slice(0, height), slice(0, width), y, x)
+        ragged = F.interpolate(ragged, size, mode="bicubic", align_corners=False)[0]
         inside = 1 - (down**2 + across**2).sqrt() / radius + 0.25 * ragged  # 0 at the edge
         cover = 0.6 * (inside / 0.03).clamp(0, 1) + 0.4 * torch.exp(-(((inside - 0.06) / 0.05) ** 2))
         tone = image.new_tensor((0.8, 0.66, 0.44)).view(3, 1, 1)
@@ -199,11 +198,9 @@ def bent_line(image: Tensor, generator: torch.Generator | None, bend: float = 0.
     The place runs from about -1 to 1 over the longer side, 0 at the line's middle. `bend` is how far the line swings
     to either side, in halves of the longer side.
     """
-    height, width = image.shape[-2:]
-    middle = uniform(0, height, generator), uniform(0, width, generator)
-    down, across = _offsets(image, slice(0, height), slice(0, width), *middle)
+    down, across = _offsets(image, generator)
     turn = uniform(0, math.pi, generator)
-    length = max(height, width) / 2
+    length = max(image.shape[-2:]) / 2
     along = (down * math.sin(turn) + across * math.cos(turn)) / length
     waves = uniform(2, 6, generator), uniform(0, 2 * math.pi, generator)
     distance = down * math.cos(turn) - across * math.sin(turn) - bend * length * torch.sin(along * waves[0] + waves[1])
@@ -219,8 +216,7 @@ def _scale(image: Tensor) -> float:
     return min(image.shape[-2:]) / REFERENCE
 
 
-def _offsets(image: Tensor, rows: slice, columns: slice, y: float, x: float) -> tuple[Tensor, Tensor]:
-    """Distance down (h, 1) and across (1, w) from (y, x), of these rows and columns, in pixels."""
-    down = torch.arange(rows.start, rows.stop, dtype=image.dtype, device=image.device)[:, None] - y
-    across = torch.arange(columns.start, columns.stop, dtype=image.dtype, device=image.device)[None] - x
-    return down, across
+def _offsets(image: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Distance of each pixel down (H, 1) and across (1, W) from a random place, in pixels."""
+    down, across = (torch.arange(side).to(image) - uniform(0, side, generator) for side in image.shape[-2:])
+    return down[:, None], across

@@ -70,8 +70,10 @@ def scratch(
         ValueError: names the parameter that is out of its range.
     """
     check_images(images)
-    ranges = {"coverage": coverage, "opacity": opacity, "tone": tone}
-    _check_ranges({**ranges, "width": width, "number": number, "overlay_scale": overlay_scale}, shares=set(ranges))
+    for name, pair in {"coverage": coverage, "opacity": opacity, "tone": tone}.items():
+        check_range(name, pair, 0, 1)
+    for name, pair in {"width": width, "number": number, "overlay_scale": overlay_scale}.items():
+        check_range(name, pair, 0)
     check("overlay_scale", overlay_scale[0], above=0)
     check("share", share, 0, 1)
     check("any_tone", any_tone, 0, 1)
@@ -220,11 +222,6 @@ def _lay(overlay: Tensor, shape: Sequence[int], scale: Range, most: float, gener
     laid = F.grid_sample(cover[None, None], places[None], align_corners=True).flatten().numpy()
     place = np.flatnonzero(laid > 0)
     return place, laid[place]
-
-
-def _check_ranges(ranges: dict[str, Range], shares: set[str]) -> None:
-    for name, pair in ranges.items():
-        check_range(name, pair, 0, 1 if name in shares else math.inf)
 
 
 def _index(count: int, generator: torch.Generator | None) -> int:

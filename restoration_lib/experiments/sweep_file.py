@@ -121,8 +121,6 @@ def read_yaml(yaml_path: str | Path) -> dict:
         for name in spec["profiles"]:
             if not FOLDER_NAME.fullmatch(name):
                 raise ExperimentError(f"profiles: {name!r} is no name of a folder")
-        if not isinstance(spec.get("case_parameter", ""), str):
-            raise ExperimentError(f"case_parameter: {spec['case_parameter']!r} is not text")
         if spec.get("publish", "all") not in ("all", "numbers"):
             raise ExperimentError(f"publish: {spec['publish']!r} is neither `all` nor `numbers`")
         if spec.get("report"):
@@ -157,7 +155,7 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict:
         _check_mapping("the file", spec, SWEEP_KEYS)
         for key in PROFILE_KEYS:
             _check_mapping(key, spec.get(key, {}))
-        for key in ("notebook", "extends"):
+        for key in ("notebook", "extends", "case_parameter"):
             if not isinstance(spec.get(key, ""), str):
                 raise ExperimentError(f"{key}: {spec[key]!r} is not text")
         if "notebook" in spec:

@@ -142,7 +142,7 @@ def caption(records: list[dict]) -> str:
             "data set " + _list(record["dataset"] for record in records),
             _list(f"{train} training and {test} test images" for train, test in images),
             f"{_list(t['steps'] for t in training)} steps of "
-            + _list(f"{_count(batch, 'crop')} of {crop} px" for batch, crop in crops),
+            + _list(f"{batch} crop{'s' * (batch != 1)} of {crop} px" for batch, crop in crops),
             f"seeds {_list(seeds)} (± is the standard deviation over them)"
             if len(seeds) > 1
             else f"seed {_list(seeds)}",
@@ -152,10 +152,6 @@ def caption(records: list[dict]) -> str:
             "commit " + _list(p["commit"] for p in provenance),
         ]
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _span(values: Iterable[float]) -> str:

@@ -7,8 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restoration_lib.checks import check
-from restoration_lib.networks.fast import InstanceNorm2d
 from restoration_lib.networks.layers import convolution
+
+
+def _layer(inputs: int, outputs: int, side: int, norm: str, stride: int) -> list[nn.Module]:
+    """Convolution, norm, LeakyReLU(0.2), as all three have them."""
+    convolved = convolution(inputs, outputs, side, norm, padding_mode="zeros", stride=stride, padding=1)
+    return [*convolved, nn.LeakyReLU(0.2, True)]
 
 
 class PatchGAN(nn.Module):
@@ -26,16 +31,11 @@ class PatchGAN(nn.Module):
     def __init__(self, features: int = 32, halvings: int = 2, images: int = 2):
         super().__init__()
         check("halvings", halvings, 1)
-        layers: list[nn.Module] = [nn.Conv2d(3 * images, features, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+        layers = _layer(3 * images, features, 4, "none", stride=2)
         width = features
         for level in range(1, halvings + 1):
             wider = min(2 * width, 8 * features)
-            stride = 2 if level < halvings else 1
-            layers += [
-                nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=False),
-                InstanceNorm2d(wider, affine=True),
-                nn.LeakyReLU(0.2, True),
-            ]
+            layers += _layer(width, wider, 4, "instance", stride=2 if level < halvings else 1)
             width = wider
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, 1, 4, padding=1))
 
@@ -58,10 +58,7 @@ class OldPhotoDiscriminator(nn.Module):
         widths = [3, features, 2 * features, 4 * features, 8 * features]
         layers: list[nn.Module] = []
         for width, wider in pairwise(widths):
-            layers += [
-                *convolution(width, wider, 4, norm, padding_mode="zeros", stride=2, padding=1),
-                nn.LeakyReLU(0.2, True),
-            ]
+            layers += _layer(width, wider, 4, norm, stride=2)
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, stride=2, padding=1))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -83,11 +80,10 @@ class SRDiscriminator(nn.Module):
 
     def __init__(self, features: int = 64):
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(3, features, 3, padding=1), nn.LeakyReLU(0.2)]
+        layers = _layer(3, features, 3, "none", stride=1)
         width = features
         for wider in (features, 2 * features, 2 * features, 4 * features, 4 * features, 8 * features, 8 * features):
-            stride = 2 if wider == width else 1
-            layers += [nn.Conv2d(width, wider, 3, stride, 1, bias=False), nn.BatchNorm2d(wider), nn.LeakyReLU(0.2)]
+            layers += _layer(width, wider, 3, "batch", stride=2 if wider == width else 1)
             width = wider
         self.layers = nn.Sequential(*layers)
         self.dense = nn.Sequential(

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from restoration_lib.networks.fast import FACTOR, PixelShuffle, SubPixelConv2d
-from restoration_lib.networks.layers import Residual, pad_to_multiple, shrink
+from restoration_lib.networks.layers import Residual, run_padded, shrink
 
 # The trunk works on 2x2 blocks of pixels: a quarter of the positions, at the same receptive field per layer.
 FOLD = FACTOR
@@ -47,6 +47,5 @@ class ResidualFCN(nn.Module):
         self.trunk = Trunk(channels, blocks, outputs=3)
 
     def forward(self, images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        correction = self.trunk(pad_to_multiple(2 * images - 1, FOLD))[..., :height, :width]
+        correction = run_padded(self.trunk, 2 * images - 1, FOLD)
         return images + correction.float()

@@ -1,5 +1,7 @@
 """Layers that several networks are made of."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -45,6 +47,12 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column until `multiple` divides both sides."""
     height, width = images.shape[-2:]
     return pad(images, 0, -width % multiple, 0, -height % multiple)
+
+
+def run_padded(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int) -> Tensor:
+    """What a network that needs sides that `multiple` divides makes of images of any size, cut to their size."""
+    height, width = images.shape[-2:]
+    return network(pad_to_multiple(images, multiple))[..., :height, :width]
 
 
 def norm_layers(norm: str, channels: int) -> list[nn.Module]:

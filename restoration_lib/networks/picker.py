@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from restoration_lib.checks import check
 from restoration_lib.networks.fcn import FOLD, Trunk
-from restoration_lib.networks.layers import pad, pad_to_multiple
+from restoration_lib.networks.layers import pad, run_padded
 
 
 class Picker(nn.Module):
@@ -31,12 +31,8 @@ class Picker(nn.Module):
 
     def weights(self, images: Tensor) -> Tensor:
         """Weight (N, window², H, W) of each neighbour, raster order; they sum to 1."""
-        height, width = images.shape[-2:]
-        return (
-            self.trunk(pad_to_multiple(2 * images - 1, FOLD))[..., :height, :width]
-            .to(torch.float32, memory_format=torch.contiguous_format)
-            .softmax(1)
-        )
+        logits = run_padded(self.trunk, 2 * images - 1, FOLD)
+        return logits.to(torch.float32, memory_format=torch.contiguous_format).softmax(1)
 
     def forward(self, images: Tensor) -> Tensor:
         return WeightedMean.apply(self.weights(images), pad(images.float().contiguous(), *[self.window // 2] * 4))

@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restoration_lib.checks import check
-from restoration_lib.networks.layers import pad, pad_to_multiple, shrink
+from restoration_lib.networks.layers import pad, run_padded, shrink
+
+ROUNDS = 4  # of averaging at each size, in `fill`
 
 
 class RefinedGenerator(nn.Module):
@@ -66,8 +68,10 @@ class Pyramid(nn.Module):
         shrink(self.last)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        x = F.leaky_relu(self.first(pad_to_multiple(x, 2 ** len(self.down))), 0.2)
+        return run_padded(self._draw, x, 2 ** len(self.down))
+
+    def _draw(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.first(x), 0.2)
         skips = []
         for layer in self.down:
             skips.append(x)
@@ -77,17 +81,16 @@ class Pyramid(nn.Module):
             # convolved before it is enlarged: a quarter of the work, and what `mix` follows leaves no grid
             x = F.interpolate(up(x), scale_factor=2, mode="nearest") + skips.pop()
             x = F.leaky_relu(mix(F.leaky_relu(x, 0.2)), 0.2)
-        return self.last(x)[..., :height, :width]
+        return self.last(x)
 
 
-def fill(images: Tensor, mask: Tensor, rounds: int = 4) -> Tensor:
+def fill(images: Tensor, mask: Tensor) -> Tensor:
     """Fill the masked pixels smoothly from those around them: push-pull (Gortler et al. 1996, section 4.3), and at each
     size a few rounds of averaging, toward the harmonic interpolation.
 
     Args:
         images: (N, 3, H, W).
         mask: (N, 1, H, W), 1 where to fill, 0 where to keep; an image masked whole comes back as 0.
-        rounds: of averaging at each size.
     """
     known = 1 - mask.to(images.dtype)
     if not mask.any():
@@ -98,10 +101,10 @@ def fill(images: Tensor, mask: Tensor, rounds: int = 4) -> Tensor:
     options = {"kernel_size": 2, "ceil_mode": True}
     share = F.avg_pool2d(known, **options)
     coarse = F.avg_pool2d(images * known, **options) / share.clamp(min=1e-6)
-    coarse = fill(coarse, (share == 0).to(known), rounds)
+    coarse = fill(coarse, (share == 0).to(known))
     guess = F.interpolate(coarse, size=images.shape[-2:], mode="bilinear")
     filled = torch.where(known > 0, images, guess)
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         padded = pad(filled, 1, 1, 1, 1)
         around = padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1] + padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]
         filled = torch.where(known > 0, images, around / 4)

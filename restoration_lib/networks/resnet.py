@@ -1,6 +1,7 @@
 """The generators of the two CycleGANs. Images (N, 3, H, W) in [0, 1], in and out."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from restoration_lib.checks import check_choice
 from restoration_lib.networks.fast import FewOutputsConv2d
-from restoration_lib.networks.layers import Residual, convolution, pad_to_multiple, shrink, upsample
+from restoration_lib.networks.layers import Residual, convolution, run_padded, shrink, upsample
 
 OUTPUTS = {"tanh": 3, "colour": 12}  # channels of the last convolution
 LARGE = 512 * 512  # pixels from which on memory is dearer than time
@@ -37,7 +38,8 @@ class TranslationGenerator(nn.Module):
     """
 
     fold: int  # product of the encoder's strides; sides that it does not divide are padded and cut again
-    build: Callable[..., list[nn.Module]]  # the layers, with `outputs` channels from the last
+    side: int  # of the kernels that change the size, but for the first and the last layer
+    activation: Callable[[], nn.Module]  # of the encoder
 
     def __init__(
         self,
@@ -50,14 +52,27 @@ class TranslationGenerator(nn.Module):
         super().__init__()
         check_choice("output", output, OUTPUTS)
         self.output = output
-        self.layers = nn.Sequential(*self.build(features, blocks, upsampling, norm, OUTPUTS[output]))
+        f, side = features, self.side
+        self.layers = nn.Sequential(
+            *self.first(f, norm),
+            self.activation(),
+            *convolution(f, 2 * f, side, norm, stride=2, padding=1),
+            self.activation(),
+            *convolution(2 * f, 4 * f, side, norm, stride=2, padding=1),
+            self.activation(),
+            *(block(4 * f, norm) for _ in range(blocks)),
+            *upsample(4 * f, 2 * f, side, upsampling, norm),
+            nn.ReLU(True),
+            *upsample(2 * f, f, side, upsampling, norm),
+            nn.ReLU(True),
+            *self.last(f, OUTPUTS[output], upsampling),
+        )
         if output == "colour":
             shrink(self.layers[-1])  # start near the image itself
 
     def forward(self, images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
         x = 2 * images - 1
-        maps = self._draw(pad_to_multiple(x, self.fold))[..., :height, :width].float()
+        maps = run_padded(self._draw, x, self.fold).float()
         if self.output == "tanh":
             return (maps.tanh() + 1) / 2
         maps, x = maps.contiguous(), x.contiguous()  # plane by plane: products of channels are slow in channels_last
@@ -77,46 +92,24 @@ class TranslationGenerator(nn.Module):
 class OldPhotoGenerator(TranslationGenerator):
     """The old-photo project's: three convolutions, six residual blocks, three transposed convolutions."""
 
-    fold = 8
+    fold, side = 8, 4
+    activation = staticmethod(partial(nn.LeakyReLU, 0.2, True))
 
-    @staticmethod
-    def build(features: int, blocks: int, upsampling: str, norm: str, outputs: int) -> list[nn.Module]:
-        f = features
-        return [
-            nn.Conv2d(3, f, 4, stride=2, padding=1, padding_mode="reflect"),
-            nn.LeakyReLU(0.2, True),
-            *convolution(f, 2 * f, 4, norm, stride=2, padding=1),
-            nn.LeakyReLU(0.2, True),
-            *convolution(2 * f, 4 * f, 4, norm, stride=2, padding=1),
-            nn.LeakyReLU(0.2, True),
-            *(block(4 * f, norm) for _ in range(blocks)),
-            *upsample(4 * f, 2 * f, 4, upsampling, norm),
-            nn.ReLU(True),
-            *upsample(2 * f, f, 4, upsampling, norm),
-            nn.ReLU(True),
-            *upsample(f, outputs, 4, upsampling),
-        ]
+    def first(self, features: int, norm: str) -> list[nn.Module]:
+        return convolution(3, features, 4, "none", stride=2, padding=1)
+
+    def last(self, features: int, outputs: int, upsampling: str) -> list[nn.Module]:
+        return upsample(features, outputs, 4, upsampling)
 
 
 class ResnetGenerator(TranslationGenerator):
     """CycleGAN (Zhu et al. 2017, appendix 7.2): c7s1-64, d128, d256, nine blocks, u128, u64, c7s1-3."""
 
-    fold = 4
+    fold, side = 4, 3
+    activation = staticmethod(partial(nn.ReLU, True))
 
-    @staticmethod
-    def build(features: int, blocks: int, upsampling: str, norm: str, outputs: int) -> list[nn.Module]:
-        f = features
-        return [
-            *convolution(3, f, 7, norm, padding=3),
-            nn.ReLU(True),
-            *convolution(f, 2 * f, 3, norm, stride=2, padding=1),
-            nn.ReLU(True),
-            *convolution(2 * f, 4 * f, 3, norm, stride=2, padding=1),
-            nn.ReLU(True),
-            *(block(4 * f, norm) for _ in range(blocks)),
-            *upsample(4 * f, 2 * f, 3, upsampling, norm),
-            nn.ReLU(True),
-            *upsample(2 * f, f, 3, upsampling, norm),
-            nn.ReLU(True),
-            FewOutputsConv2d(f, outputs, 7, padding=3, padding_mode="reflect"),
-        ]
+    def first(self, features: int, norm: str) -> list[nn.Module]:
+        return convolution(3, features, 7, norm, padding=3)
+
+    def last(self, features: int, outputs: int, upsampling: str) -> list[nn.Module]:
+        return [FewOutputsConv2d(features, outputs, 7, padding=3, padding_mode="reflect")]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from restoration_lib.checks import check
-from restoration_lib.networks.layers import pad_to_multiple
+from restoration_lib.networks.layers import run_padded
 
 DROPOUT = 0.5  # in the first three levels of the decoder, in training
 
@@ -41,8 +41,10 @@ class UNet(nn.Module):
             self.up.append(nn.Sequential(*layers, *([nn.Dropout(DROPOUT)] if dropped else [])))
 
     def forward(self, images: Tensor) -> tuple[Tensor, None]:
-        height, width = images.shape[-2:]
-        x, skips = pad_to_multiple(2 * images - 1, 2 ** len(self.down)), []
+        return (run_padded(self._draw, 2 * images - 1, 2 ** len(self.down)).float() + 1) / 2, None
+
+    def _draw(self, x: Tensor) -> Tensor:
+        skips = []
         for layer in self.down:
             x = layer(x)
             skips.append(x)
@@ -51,4 +53,4 @@ class UNet(nn.Module):
             x = layer(x)
             if skips:
                 x = torch.cat([x, skips.pop()], 1)
-        return (x[..., :height, :width].float() + 1) / 2, None
+        return x
