@@ -1,5 +1,4 @@
-"""Training batches of whole photographs, colour and monochrome, aged and as they were, for a method that looks at all of
-an image."""
+"""Training batches of photographs, colour and monochrome, aged and as they were, for a method that sees all of one."""
 
 import torch
 from PIL import Image

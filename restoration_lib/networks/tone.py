@@ -60,29 +60,28 @@ class ToneGenerator(nn.Module):
             self.head[-1].weight.mul_(0.02)
 
     def forward(self, images: Tensor) -> Tensor:
-        return recolour(images, self.tones(reduced(images)))
+        return self.adjust(images, self.measure(images))
 
-    def tones(self, small: Tensor) -> Tensor:
-        """What to do with images, (N, 3 (segments + 1) + 12), of their `reduced` copies (N, 3, SIDE, SIDE)."""
+    def measure(self, images: Tensor) -> Tensor:
+        """What to do with the colours of images: (N, 3 (segments + 1) + 12, 1, 1), curves and matrix."""
+        small = reduced(images)
         maps = self.encoder(2 * small - 1).float()
         channels = torch.cat([small, luma(small)], 1).flatten(2).sort(-1).values
         places = [round(quantile * (channels.shape[-1] - 1)) for quantile in QUANTILES]
         quantiles = channels[..., places].flatten(1)
-        return self.head(torch.cat([maps.mean((2, 3)), maps.amax((2, 3)), 2 * quantiles - 1], 1)).float()
+        shown = torch.cat([maps.mean((2, 3)), maps.amax((2, 3)), 2 * quantiles - 1], 1)
+        return self.head(shown).float()[..., None, None]
+
+    def adjust(self, images: Tensor, tones: Tensor) -> Tensor:
+        """Images (N, 3, H, W), or parts of them, with what `measure` gave for them."""
+        curves, matrix = tones[:, :-12].unflatten(1, (3, -1)), tones[:, -12:]
+        curved = curves[:, :, 0]
+        for k, slope in enumerate(curves[:, :, 1:].exp().unbind(2)):
+            curved = curved + slope * (images - k / self.segments).clamp(0, 1 / self.segments)
+        change = (matrix[:, :9].unflatten(1, (3, 3)) * curved[:, None]).sum(2)
+        return curved + change + matrix[:, 9:]
 
 
 def reduced(images: Tensor) -> Tensor:
     """Images (N, 3, H, W) at SIDE x SIDE px, by the mean of what each pixel covers; small ones have theirs repeated."""
     return F.interpolate(images, (SIDE, SIDE), mode="area")
-
-
-def recolour(images: Tensor, tones: Tensor) -> Tensor:
-    """Images (N, 3, H, W) in [0, 1] by the curves and the matrices of `ToneGenerator.tones`, pixel by pixel."""
-    curves, matrix = tones[:, :-12].unflatten(1, (3, -1)), tones[:, -12:]
-    starts, slopes = curves[..., 0], curves[..., 1:].exp()
-    segments = slopes.shape[-1]
-    curved = starts[..., None, None].expand_as(images)
-    for k in range(segments):
-        curved = curved + slopes[..., k, None, None] * (images - k / segments).clamp(0, 1 / segments)
-    change = torch.einsum("nij,njhw->nihw", matrix[:, :9].unflatten(1, (3, 3)), curved)
-    return curved + change + matrix[:, 9:, None, None]

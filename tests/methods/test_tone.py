@@ -7,7 +7,6 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 
 from restoration_lib.methods.tone import ToneRestorer
-from restoration_lib.networks.tone import recolour, reduced
 
 
 @pytest.fixture(autouse=True)
@@ -61,8 +60,8 @@ def test_tiles_by_the_tones_of_the_whole_image_are_the_image():
     method, image = restorer(), torch.rand(1, 3, 70, 50)
     network = method.networks["average"].module.eval()
     with torch.no_grad():
-        tones = network.tones(reduced(image))
-        tiles = torch.cat([recolour(tile, tones) for tile in image.split(33, dim=2)], 2).clamp(0, 1)
+        tones = network.measure(image)
+        tiles = torch.cat([network.adjust(tile, tones) for tile in image.split(33, dim=2)], 2).clamp(0, 1)
     torch.testing.assert_close(tiles, method.restore(image))
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.transform import downscale_local_mean
 
-from restoration_lib.networks.tone import QUANTILES, SIDE, ToneGenerator, recolour, reduced
+from restoration_lib.networks.tone import QUANTILES, SIDE, ToneGenerator, reduced
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +35,13 @@ def test_curves_and_matrices_equal_numpys(segments):
             curved.append(np.interp(channel, np.linspace(0, 1, segments + 1), heights))
         matrix = np.eye(3) + given[-12:-3].reshape(3, 3)
         expected.append(np.tensordot(matrix, curved, 1) + given[-3:, None, None])
-    np.testing.assert_allclose(recolour(images, tones), expected, atol=1e-5)
+    made = ToneGenerator(segments=segments).adjust(images, tones[..., None, None])
+    np.testing.assert_allclose(made, expected, atol=1e-5)
 
 
 def test_no_change_is_asked_for_by_zeros():
     images = torch.rand(1, 3, 5, 6)
-    torch.testing.assert_close(recolour(images, torch.zeros(1, 3 * 9 + 12)), images)
+    torch.testing.assert_close(ToneGenerator().adjust(images, torch.zeros(1, 3 * 9 + 12, 1, 1)), images)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (65, 130), (1, 1), (3, 200)])
@@ -78,7 +79,7 @@ def test_it_is_shown_the_quantiles_of_each_channel_and_of_the_luma():
     generator, small = untrained(), torch.rand(1, 3, SIDE, SIDE)
     shown = []
     generator.head.register_forward_pre_hook(lambda module, given: shown.append(given[0]))
-    generator.tones(small)
+    generator.measure(small)
     image = small[0].double().numpy()
     grey = np.tensordot([0.299, 0.587, 0.114], image, 1)
     expected = [np.quantile(c, QUANTILES, method="nearest") for c in (*image, grey)]
