@@ -118,7 +118,7 @@ def test_scores_are_those_of_counted_pixels(script, folders):
     np.testing.assert_allclose(list(found.values()), np.mean(expected, 0), rtol=1e-5, equal_nan=True)
 
 
-@pytest.mark.parametrize("arguments", [[], ["a", "b", "c"], ["a", "b", "c", "many"], ["a", "b", "c", "5", "0", "d", "e"]])
+@pytest.mark.parametrize("arguments", [[], ["a", "b", "c"], ["a", "b", "c", "many"], [*"abc", "5", "0", *"de"]])
 def test_wrong_arguments_print_the_usage(arguments, monkeypatch):
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
     with pytest.raises(SystemExit, match=r"python scripts/train_finder\.py FREE_PHOTOS OVERLAYS FOLDER STEPS"):
