@@ -38,12 +38,16 @@ class RefinedGenerator(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         damage = self.finder(2 * images - 1).float()
-        found = damage > 0
-        filled = fill(images, found.float())
-        seen = torch.cat([2 * filled - 1, 2 * images - 1, damage.detach().sigmoid()], 1)
-        correction, keep = self.painter(seen).float().split([3, 1], 1)
-        painted = torch.lerp(filled, images, keep.sigmoid()) + correction
-        return torch.where(found, painted, images), damage
+        return paint(self.painter, images, damage.detach()), damage
+
+
+def paint(painter: nn.Module, images: Tensor, damage: Tensor, threshold: float = 0.0) -> Tensor:
+    """Images (N, 3, H, W) with new pixels where the logits `damage` (N, 1, H, W) exceed the threshold."""
+    found = damage > threshold
+    filled = fill(images, found.float())
+    seen = torch.cat([2 * filled - 1, 2 * images - 1, damage.sigmoid()], 1)
+    correction, keep = painter(seen).float().split([3, 1], 1)
+    return torch.where(found, torch.lerp(filled, images, keep.sigmoid()) + correction, images)
 
 
 class Pyramid(nn.Module):
