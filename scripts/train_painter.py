@@ -2,7 +2,8 @@
 
     python scripts/train_painter.py FREE_PHOTOS OVERLAYS FINDER FOLDER STEPS [SEED]
 
-FINDER is the FOLDER of the finder's training, `train_finder.py`; the other arguments are as for that one.
+FINDER is the FOLDER of the finder's training, `train_finder.py`; the other arguments are as for that one. The finder is
+calibrated first: a threshold of 0 finds FALSE_ALARMS of the pixels of the undamaged photographs of validation.
 """
 
 import sys
@@ -11,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from train_finder import BATCH_SIZE, CROP, VALIDATION_CROP, VALIDATION_IMAGES, training_images
 
 from restoration_lib import training
@@ -24,26 +24,26 @@ from restoration_lib.methods.finder import Finder
 from restoration_lib.methods.painter import Painter
 from restoration_lib.networks.refined import RefinedGenerator
 
-THRESHOLD = 1.0  # of validation
+FALSE_ALARMS = 0.003
 VALIDATE_EVERY = 500  # steps
 
 
-def generator_with(finder: str) -> RefinedGenerator:
-    """A fresh generator with the finder of a training."""
+def generator_with(finder: Finder, undamaged: datasets.Images) -> RefinedGenerator:
+    """A fresh generator with a trained finder, calibrated on images without damage."""
     generator = RefinedGenerator(features=24, depth=3)
-    mean = training.load_best(Finder(steps=1), finder).networks["average"].module
-    generator.finder.load_state_dict(mean.state_dict())
+    generator.finder.load_state_dict(finder.networks["average"].module.state_dict())
+    logits = torch.cat([finder.find(undamaged[k][None]).flatten() for k in range(len(undamaged))]).sort().values
+    threshold = logits[round((1 - FALSE_ALARMS) * (len(logits) - 1))].item()
+    print(f"calibrated: {threshold:.3f} becomes 0")
+    with torch.no_grad():
+        generator.finder.last.bias -= threshold
     return generator
 
 
 def validator(images: datasets.Images) -> Callable[[Painter], dict[str, float]]:
-    """Means over drawn damage, the same at every call: `psnr`, `ssim`, by THRESHOLD."""
+    """Means over drawn damage, the same at every call: `psnr`, `ssim`."""
     pairs = datasets.degraded_pairs(images, partial(scratched, **PRINT_DAMAGE), VALIDATION_CROP)
-    return measure.validator(pairs, measure.image_score("psnr", "ssim"), restored)
-
-
-def restored(painter: Painter, pair: datasets.Pair) -> Tensor:
-    return painter.restore(pair.input, THRESHOLD)
+    return measure.validator(pairs, measure.image_score("psnr", "ssim"))
 
 
 def main(free_photos: str, overlays: str, finder: str, folder: str, steps: int, seed: int = 0) -> None:
@@ -54,7 +54,8 @@ def main(free_photos: str, overlays: str, finder: str, folder: str, steps: int, 
     batches = PrintBatches(images, overlay_masks, crop=CROP, batch_size=BATCH_SIZE, steps=steps, seed=f"{seed}/painter")
     validation = datasets.load(list_images(Path(free_photos, "test"))[:VALIDATION_IMAGES])
     print(f"{len(images)} images, {len(overlay_masks)} overlays, {steps} steps", flush=True)
-    painter = Painter(steps=steps, generator=generator_with(finder))
+    trained = training.load_best(Finder(steps=1), finder)
+    painter = Painter(steps=steps, generator=generator_with(trained, validation))
     training.fit(painter, batches, folder, validator(validation), VALIDATE_EVERY, log_every=100)
 
 

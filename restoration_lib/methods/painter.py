@@ -8,7 +8,7 @@ from restoration_lib.methods.base import Method, detached, warmup_cosine
 from restoration_lib.methods.pix2pix import MAX_GRAD_NORM
 from restoration_lib.networks.refined import RefinedGenerator, paint
 
-THRESHOLDS = 0.0, 3.0  # of the finder's logits: whoever restores may choose
+THRESHOLDS = -2.0, 2.0  # of the finder's logits: whoever restores may choose
 
 
 class Painter(Method):
