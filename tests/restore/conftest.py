@@ -37,7 +37,7 @@ RECORD = {
 }
 
 
-def of_chance(name: str) -> torch.nn.Module:
+def network_of_chance(name: str) -> torch.nn.Module:
     """A network whose effect can be seen: it finds damage in a part of the pixels, and changes colours."""
     kind, network, arguments = NETWORKS[name]
     torch.manual_seed(0)
@@ -50,23 +50,40 @@ def of_chance(name: str) -> torch.nn.Module:
     return made
 
 
-def register(name: str, folder, monkeypatch, network: torch.nn.Module | None = None, **more) -> None:
-    """Ship a network to a folder and register it."""
-    kind, module, arguments = NETWORKS[name]
-    sha256 = weights.ship(name, network or of_chance(name), RECORD, folder)
-    monkeypatch.setattr(weights, "FOLDER", folder)
-    monkeypatch.setitem(weights.MODELS, name, Model(kind, module, arguments, sha256, f"does {name}", side=32, **more))
+@pytest.fixture
+def of_chance():
+    return network_of_chance
 
 
 @pytest.fixture
-def models(tmp_path_factory, monkeypatch):
-    """All five registered, with weights of chance; their folder."""
+def record():
+    return dict(RECORD)
+
+
+@pytest.fixture
+def register(tmp_path_factory, monkeypatch):
+    """Ship a network and register it, in a folder of its own, which is returned."""
     folder = tmp_path_factory.mktemp("weights")
+    monkeypatch.setattr(weights, "FOLDER", folder)
     photo._ready.cache_clear()
+
+    def register(name: str, network: torch.nn.Module | None = None, **more):
+        kind, module, arguments = NETWORKS[name]
+        sha256 = weights.ship(name, network or network_of_chance(name), RECORD, folder)
+        more = {"side": 32} | more
+        monkeypatch.setitem(weights.MODELS, name, Model(kind, module, arguments, sha256, f"does {name}", **more))
+        return folder
+
+    yield register
+    photo._ready.cache_clear()
+
+
+@pytest.fixture
+def models(register):
+    """All five, with weights of chance; their folder."""
     for name in NETWORKS:
-        register(name, folder, monkeypatch)
-    yield folder
-    photo._ready.cache_clear()
+        folder = register(name)
+    return folder
 
 
 @pytest.fixture
