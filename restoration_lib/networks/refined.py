@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from restoration_lib.checks import check
 from restoration_lib.networks.layers import pad, pad_to_multiple, shrink
 
+ROUNDS = 4  # of averaging at each size, when damage is filled
+
 
 class RefinedGenerator(nn.Module):
     """One network finds the damage, the second paints there, and all other pixels are the input's.
@@ -84,7 +86,7 @@ class Pyramid(nn.Module):
         return self.last(x)[..., :height, :width]
 
 
-def fill(images: Tensor, mask: Tensor, rounds: int = 4) -> Tensor:
+def fill(images: Tensor, mask: Tensor, rounds: int = ROUNDS) -> Tensor:
     """Fill the masked pixels smoothly from those around them: push-pull (Gortler et al. 1996, section 4.3), and at each
     size a few rounds of averaging, toward the harmonic interpolation.
 
@@ -93,20 +95,30 @@ def fill(images: Tensor, mask: Tensor, rounds: int = 4) -> Tensor:
         mask: (N, 1, H, W), 1 where to fill, 0 where to keep; an image masked whole comes back as 0.
         rounds: of averaging at each size.
     """
-    known = 1 - mask.to(images.dtype)
+    mask = mask.to(images.dtype)
     if not mask.any():
         return images
     if min(images.shape[-2:]) == 1:
+        known = 1 - mask
         mean = (images * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1e-6)
         return torch.where(known > 0, images, mean)
-    options = {"kernel_size": 2, "ceil_mode": True}
+    return push(fill(*pull(images, mask), rounds), images, mask, rounds)
+
+
+def pull(images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Images of half the size, each pixel the mean of the known ones of four, and their mask: where none is known."""
+    known, options = 1 - mask, {"kernel_size": 2, "ceil_mode": True}
     share = F.avg_pool2d(known, **options)
-    coarse = F.avg_pool2d(images * known, **options) / share.clamp(min=1e-6)
-    coarse = fill(coarse, (share == 0).to(known), rounds)
-    guess = F.interpolate(coarse, size=images.shape[-2:], mode="bilinear")
-    filled = torch.where(known > 0, images, guess)
+    return F.avg_pool2d(images * known, **options) / share.clamp(min=1e-6), (share == 0).to(known)
+
+
+def push(coarse: Tensor, images: Tensor, mask: Tensor, rounds: int = ROUNDS) -> Tensor:
+    """Fill the masked pixels from filled images of half the size, then average."""
+    height, width = images.shape[-2:]
+    guess = F.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :height, :width]
+    filled = torch.where(mask < 1, images, guess)
     for _ in range(rounds):
         padded = pad(filled, 1, 1, 1, 1)
         around = padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1] + padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]
-        filled = torch.where(known > 0, images, around / 4)
+        filled = torch.where(mask < 1, images, around / 4)
     return filled
