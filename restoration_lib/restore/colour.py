@@ -55,7 +55,10 @@ def adjusted(network: nn.Module, images: Tensor, maps: Tensor) -> Tensor:
 
 
 def part(maps: Tensor, place: tuple[slice, slice], factor: tuple[float, float]) -> Tensor:
-    """The maps at each pixel of a part of the photograph: (1, K, h, w), bilinear between their pixels' centres."""
+    """The maps at each pixel of a part of the photograph: (1, K, h, w), bilinear between their pixels' centres; where
+    there is a single one, that, (1, K, 1, 1)."""
+    if maps.shape[2:] == (1, 1):
+        return maps  # one for the whole photograph
     for dimension, side in enumerate(place, 2):
         centres = (torch.arange(side.start, side.stop) + 0.5) / factor[dimension - 2] - 0.5
         centres = centres.clamp(0, maps.shape[dimension] - 1)

@@ -79,7 +79,23 @@ class Model:
         return network.eval().requires_grad_(False)
 
 
-MODELS: dict[str, Model] = {}
+MODELS: dict[str, Model] = {
+    "faded": Model(
+        kind=COLOUR,
+        network="tone.ToneGenerator",
+        arguments={},
+        sha256="8189e42646fb4e1152b197182ca38fe507381af1da74591f438aaa1dc8de98d0",
+        does="contrast and colours of a faded photograph",
+        side=64,
+    ),
+    "enlarge-2x": Model(
+        kind=IMAGE,
+        network="srresnet.SRResNet",
+        arguments={"scale": 2, "features": 48, "blocks": 10, "norm": "none", "residual": True},
+        sha256="",
+        does="twice the width and height",
+    ),
+}
 """By name, as `--model` takes them."""
 
 
