@@ -112,8 +112,8 @@ MODELS = {
         data=SAMPLES | FREE_PHOTOS | OVERLAYS,
         limits=(
             "Large missing parts: what is wider than some ten pixels is filled smoothly.",
-            "Wires, whiskers, lace and highlights are sometimes taken for damage: a higher `--threshold` spares them, or "
-            "a mask that was corrected by hand, see `--mask`.",
+            "Wires, whiskers, lace and highlights are sometimes taken for damage: a higher `--threshold` spares them, "
+            "or a mask that was corrected by hand, see `--mask`.",
             "Faint damage, of less than 20 grey levels, is left.",
         ),
     ),

@@ -14,13 +14,15 @@ from restoration_lib.degradations.monochrome import luma, toned
 
 LEAST = 0.55  # of the shorter side, that a cut has at least
 TONED = 0.5  # of the monochrome ones; the others are grey before they age
+MILD = 0.3  # of all: aged by a strength from 0 to 1 instead of 1, for not every photograph has faded
 
 
 class FadedBatches(CropBatches):
     """Item `step`: a batch {"input", "target"} (N, 3, crop, crop) of aged photographs; a pure function of (seed, step).
 
     The targets are square cuts, mirrored half of the time, whose sides are LEAST of the shorter side or longer, reduced
-    to the crop. A share of them is made grey; its print may have a tone, which is none of what has to come back.
+    to the crop. A share of them is made grey; its print may have a tone, which is none of what has to come back. MILD of
+    them age less.
 
     Args:
         monochrome: share of the targets that are grey, in [0, 1].
@@ -48,7 +50,8 @@ class FadedBatches(CropBatches):
             target = made = luma(target).expand(3, -1, -1)
             if uniform(0, 1, generator) < TONED:
                 made = toned(target, uniform(0, 1, generator))
-        return self.degrade(made, generator=generator), target
+        strength = uniform(0, 1, generator) if uniform(0, 1, generator) < MILD else 1.0
+        return self.degrade(made, strength=strength, generator=generator), target
 
     def _reduced(self, index: int, generator: torch.Generator) -> Tensor:
         array = self.images.arrays[index]

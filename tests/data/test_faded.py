@@ -6,7 +6,7 @@ import torch
 from scipy.stats import binomtest
 
 from restoration_lib.data.datasets import Images
-from restoration_lib.data.faded import LEAST, TONED, FadedBatches
+from restoration_lib.data.faded import LEAST, MILD, TONED, FadedBatches
 from restoration_lib.data.files import ImageError
 from restoration_lib.degradations.monochrome import SEPIA
 
@@ -24,7 +24,7 @@ def batches(*arrays, **changes):
 
 
 def keep_unaged(made):
-    made.degrade = lambda images, generator: images
+    made.degrade = lambda images, strength, generator: images
     return made
 
 
@@ -69,6 +69,15 @@ def test_a_share_is_grey_and_half_of_those_have_a_toned_print():
         expected = torch.stack([target[c] * (1 - brown * (1 - SEPIA[c])) for c in range(3)])
         assert 0 <= brown <= 1
         torch.testing.assert_close(print_, expected, atol=1e-4, rtol=0)
+
+
+def test_a_share_ages_less():
+    strengths, made = [], batches()
+    made.degrade = lambda images, strength, generator: strengths.append(strength) or images
+    pairs(made)
+    mild = [strength for strength in strengths if strength < 1]
+    assert binomtest(len(mild), len(strengths), MILD).pvalue > 1e-3
+    assert 0 <= min(mild) < 0.1 and max(mild) > 0.9
 
 
 def test_grey_is_the_luma_of_the_colours():
