@@ -21,8 +21,8 @@ class FadedBatches(CropBatches):
     """Item `step`: a batch {"input", "target"} (N, 3, crop, crop) of aged photographs; a pure function of (seed, step).
 
     The targets are square cuts, mirrored half of the time, whose sides are LEAST of the shorter side or longer, reduced
-    to the crop. A share of them is made grey; its print may have a tone, which is none of what has to come back. MILD of
-    them age less.
+    to the crop. A share of them is made grey; its print may have a tone, which is none of what has to come back. Some
+    age less, see MILD.
 
     Args:
         monochrome: share of the targets that are grey, in [0, 1].
