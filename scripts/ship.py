@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+import train_enlarge
 import train_painter
 from torch import Tensor, nn
 
@@ -29,7 +30,6 @@ from restoration_lib.evaluation.baselines import INPUT
 from restoration_lib.experiments import runs
 from restoration_lib.methods.finder import Finder
 from restoration_lib.methods.painter import Painter
-from restoration_lib.methods.srgan import SRGAN
 from restoration_lib.methods.tone import ToneRestorer
 from restoration_lib.networks.refined import paint
 from restoration_lib.restore import weights
@@ -82,9 +82,7 @@ def tone_generator(free_photos: str, folders: Sequence[str]) -> nn.Module:
 
 
 def enlarger(free_photos: str, folders: Sequence[str]) -> nn.Module:
-    options = weights.MODELS["enlarge-2x"].arguments
-    method = SRGAN(pretraining_steps=1, adversarial_steps=0, losses={"content": 1.0}, **options)
-    return training.load_best(method, folders[0]).networks["generator"]
+    return training.load_best(train_enlarge.method(1), folders[0]).networks["generator"]
 
 
 def painted(network: nn.Module, pair: datasets.Pair) -> Tensor:
