@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from restoration_lib.restore.command import add_arguments, restore
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code. Each command imports what it needs when it is called: a wrong one answers at once."""
@@ -17,6 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from restoration_lib.experiments.sweep import run_sweeps
 
         return run_sweeps(**options)
+    if command == "restore":
+        return restore(**options)
     from restoration_lib.experiments.report import report
 
     return report(**options)
@@ -26,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="restoration", description="Restoring damaged photographs: data and results.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("samples", help="fetch the sample images and VGG-16, and say where the images are from")
+    add_arguments(commands.add_parser("restore", help="restore photographs with the weights that come along"))
     sweep = commands.add_parser("sweep", help="run notebooks over grids of parameters")
     report = commands.add_parser("report", help="make the tables of finished sweeps")
     for command in (sweep, report):

@@ -1,8 +1,11 @@
-"""Train the scratch finder that ships: `python scripts/train_finder.py FREE_PHOTOS OVERLAYS FOLDER STEPS [SEED]`.
+"""Train the scratch finder that ships:
+
+    python scripts/train_finder.py FREE_PHOTOS OVERLAYS FOLDER STEPS [SEED [START]]
 
 FREE_PHOTOS holds train/, photographs that train beside the samples, and test/, of which the first 20 validate; OVERLAYS
 holds overlay images, split by their names. FOLDER receives the checkpoints: called again with the same arguments, the
-training goes on after the last one, and ends bit for bit as if it had never stopped. STEPS and SEED (0) are numbers.
+training goes on after the last one, and ends bit for bit as if it had never stopped. STEPS and SEED (0) are numbers;
+START is the FOLDER of another training, whose best weights this one begins with.
 """
 
 import sys
@@ -22,6 +25,7 @@ from restoration_lib.methods.finder import Finder
 
 SIZE, CROP, BATCH_SIZE = 768, 160, 4  # px, shorter side of the photographs at most; px; crops
 VALIDATION_IMAGES, VALIDATION_CROP, VALIDATE_EVERY = 20, 256, 1000  # the last in steps
+NEW_RATE, FURTHER_RATE = 1e-3, 6e-4  # learning rates, from new weights and from those of START
 CLEAR = 48  # grey levels: cracks that the finder that ships must not miss
 
 
@@ -61,7 +65,14 @@ def scores(finder: Finder, pair: datasets.Pair) -> dict[str, Tensor]:
     }
 
 
-def main(free_photos: str, overlays: str, folder: str, steps: int, seed: int = 0) -> None:
+def begin_with(finder: Finder, start: str) -> None:
+    """Give the network and its running mean the running mean of another training."""
+    mean = training.load_best(Finder(steps=1), start).networks["average"].module.state_dict()
+    for network in (finder.networks["finder"], finder.networks["average"].module):
+        network.load_state_dict(mean)
+
+
+def main(free_photos: str, overlays: str, folder: str, steps: int, seed: int = 0, start: str = "") -> None:
     torch.set_num_threads(1)  # sums over several threads end in other bits
     torch.manual_seed(seed)
     overlay_masks = datasets.load_overlay_masks(overlays)[0]["train"]
@@ -69,11 +80,13 @@ def main(free_photos: str, overlays: str, folder: str, steps: int, seed: int = 0
     batches = PrintBatches(images, overlay_masks, crop=CROP, batch_size=BATCH_SIZE, steps=steps, seed=seed)
     validation = datasets.load(list_images(Path(free_photos, "test"))[:VALIDATION_IMAGES])
     print(f"{len(images)} images, {len(overlay_masks)} overlays, {steps} steps", flush=True)
-    finder = Finder(steps=steps)
+    finder = Finder(steps=steps, learning_rate=FURTHER_RATE if start else NEW_RATE)
+    if start:
+        begin_with(finder, start)
     training.fit(finder, batches, folder, validator(validation), VALIDATE_EVERY, log_every=100)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (5, 6) or not all(text.isdecimal() for text in sys.argv[4:]):
+    if len(sys.argv) not in (5, 6, 7) or not all(text.isdecimal() for text in sys.argv[4:6]):
         sys.exit(__doc__)
-    main(*sys.argv[1:4], *map(int, sys.argv[4:]))
+    main(*sys.argv[1:4], *map(int, sys.argv[4:6]), *sys.argv[6:])

@@ -24,6 +24,7 @@ LAYERS = [  # from top to bottom: each may import those above it
     "evaluation",
     "plots",
     "experiments",
+    "restore",
     "warm_kernel",
     "__main__",
 ]

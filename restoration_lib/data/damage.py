@@ -42,8 +42,9 @@ BESIDE = 2  # px, in rows and columns
 
 
 class PrintBatches(CropBatches):
-    """Item `step`: a batch {"input", "mask", "sure"} of scanned prints (N, 3, crop, crop), where they are damaged, and
-    where that is certain, both (N, 1, crop, crop), bool; a pure function of (seed, step).
+    """Item `step`: a batch {"input", "target", "mask", "sure"} of scanned prints, and what they were before the damage,
+    both (N, 3, crop, crop), where they are damaged, and where that is certain, both (N, 1, crop, crop), bool; a pure
+    function of (seed, step).
 
     Photographs are reduced, by a random factor of up to LARGEST_REDUCTION, before they are cut, mirrored and turned.
     SHARES says how many of the crops stay undamaged, and what happens to the others and to all. The mask is that of
@@ -75,10 +76,10 @@ class PrintBatches(CropBatches):
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         generator = self.generator(step)
-        scans, masks, sure = zip(*(self._scan(index, generator) for index in self.indices(step)), strict=True)
-        return {"input": torch.stack(scans), "mask": torch.stack(masks), "sure": torch.stack(sure)}
+        scans = [self._scan(index, generator) for index in self.indices(step)]
+        return {name: torch.stack([scan[name] for scan in scans]) for name in scans[0]}
 
-    def _scan(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _scan(self, index: int, generator: torch.Generator) -> dict[str, Tensor]:
         chosen = {name: uniform(0, 1, generator) < share for name, share in SHARES.items()}
         clean = self._reduced_crop(index, CANDIDATES if chosen["undamaged"] and chosen["busy"] else 1, generator)
         if chosen["margin"]:
@@ -94,7 +95,7 @@ class PrintBatches(CropBatches):
             scan = prints.grain(scan, generator)
         if chosen["jpeg"]:
             scan = prints.jpeg(scan, generator)
-        return scan, mask, sure
+        return {"input": scan, "target": clean, "mask": mask, "sure": sure}
 
     def _reduced_crop(self, index: int, candidates: int, generator: torch.Generator) -> Tensor:
         """Of so many cuts of one size, the one of most contrast, reduced to the crop's size."""

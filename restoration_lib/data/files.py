@@ -6,13 +6,16 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
 from restoration_lib.filesystem import expanded, shown
+
+if TYPE_CHECKING:  # to list files and to look at them takes no torch, whose import takes seconds
+    from torch import Tensor
 
 _JPEG = ("JPEG", {"quality": 95, "subsampling": 0})  # Pillow's own 75 would add damage of its own
 _TIFF = ("TIFF", {})
@@ -82,17 +85,19 @@ def open_rgb(path: str | Path) -> Image.Image:
     Grey, palette and CMYK become RGB; transparency is laid on white; 16 bits are reduced to 8. Colour
     profiles are not applied. Raises ImageError where the file is missing, damaged or not an image.
     """
-    with _opened(path) as image:
+    with upright(path) as image:
         return _on_white(_eight_bit(image))
 
 
-def read_overlay_mask(path: str | Path) -> torch.Tensor:
+def read_overlay_mask(path: str | Path) -> "Tensor":
     """How much an overlay image covers of what is below, (H, W), uint8, 255 where nothing shows through.
 
     The alpha channel where the image has one that says something, else the luminance, turned round for an image
     that is bright almost everywhere (dark scratches on white). Errors as in `open_rgb`.
     """
-    with _opened(path) as image:
+    import torch
+
+    with upright(path) as image:
         overlay = _eight_bit(image)
         if overlay.mode == "RGBA":
             alpha = np.array(overlay.getchannel("A"))
@@ -103,12 +108,19 @@ def read_overlay_mask(path: str | Path) -> torch.Tensor:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
+def upright(path: str | Path) -> Iterator[Image.Image]:
     """The image in a file, the way up its EXIF data says; all that is raised inside becomes an ImageError."""
+    with opened(path) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        yield image
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Image.Image]:
+    """The image in a file, not yet decoded; all that is raised inside becomes an ImageError."""
     try:
         with Image.open(path) as image:
             _check_size(image, os.path.getsize(path))
-            ImageOps.exif_transpose(image, in_place=True)
             yield image
     except Exception as error:  # damaged files make Pillow's decoders raise far more than OSError
         unknown = isinstance(error, UnidentifiedImageError)  # whose own text repeats the path
@@ -149,24 +161,28 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def read_image(path: str | Path) -> torch.Tensor:
+def read_image(path: str | Path) -> "Tensor":
     """An image file as a tensor (3, H, W), float32 in [0, 1]. Conversions and errors as in `open_rgb`."""
     return to_tensor(open_rgb(path))
 
 
-def to_tensor(image: Image.Image | np.ndarray) -> torch.Tensor:
+def to_tensor(image: Image.Image | np.ndarray) -> "Tensor":
     """A Pillow image, or a uint8 array (H, W, 3), as a tensor (3, H, W), float32 in [0, 1]."""
+    import torch
+
     pixels = np.array(image.convert("RGB") if isinstance(image, Image.Image) else image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"expected a uint8 array (H, W, 3), got {pixels.dtype} {pixels.shape}")
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().float() / 255
 
 
-def to_uint8(images: torch.Tensor) -> np.ndarray:
+def to_uint8(images: "Tensor") -> np.ndarray:
     """A float tensor (3, H, W) or (N, 3, H, W) as a uint8 array (H, W, 3) or (N, H, W, 3).
 
     Values are clamped to [0, 1] and rounded to the nearest of 256 levels; any float type, any device.
     """
+    import torch
+
     if not images.is_floating_point() or images.ndim not in (3, 4) or images.shape[-3] != 3:
         shape = tuple(images.shape)
         raise ValueError(f"expected a float tensor (3, H, W) or (N, 3, H, W), got {images.dtype} {shape}")
@@ -174,7 +190,7 @@ def to_uint8(images: torch.Tensor) -> np.ndarray:
     return levels.to(torch.uint8).movedim(-3, -1).contiguous().numpy()
 
 
-def write_image(image: torch.Tensor, path: str | Path) -> None:
+def write_image(image: "Tensor", path: str | Path) -> None:
     """Write a float tensor (3, H, W) in [0, 1] in the format of the file's suffix; folders are made.
 
     The file appears whole or not at all. Raises ImageError, before anything is written, for a suffix that

@@ -31,6 +31,11 @@ def monochrome(images: Tensor, generator: torch.Generator | None = None) -> Tens
     return print_of(images, brown.to(images), dark.to(images)).view_as(images)
 
 
+def toned(images: Tensor, brown: float) -> Tensor:
+    """Grey images (…, 3, H, W) as prints on paper that is white, for a `brown` of 0, to sepia, for 1."""
+    return images * torch.lerp(torch.ones(3), torch.tensor(SEPIA), brown).to(images).view(3, 1, 1)
+
+
 def print_of(images: Tensor, brown: Tensor, dark: Tensor) -> Tensor:
     """Prints of images (N, 3, H, W): `brown` (N,) from 0, grey, to 1, sepia; `dark` (N,) from 0, light, to 1, dark."""
     brown, dark = (share.view(-1, 1, 1, 1) for share in (brown, dark))

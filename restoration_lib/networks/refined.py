@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from restoration_lib.checks import check
 from restoration_lib.networks.layers import pad, run_padded, shrink
 
-ROUNDS = 4  # of averaging at each size, in `fill`
+ROUNDS = 4  # of averaging at each size, when damage is filled
 
 
 class RefinedGenerator(nn.Module):
@@ -40,12 +40,16 @@ class RefinedGenerator(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         damage = self.finder(2 * images - 1).float()
-        found = damage > 0
-        filled = fill(images, found.float())
-        seen = torch.cat([2 * filled - 1, 2 * images - 1, damage.detach().sigmoid()], 1)
-        correction, keep = self.painter(seen).float().split([3, 1], 1)
-        painted = torch.lerp(filled, images, keep.sigmoid()) + correction
-        return torch.where(found, painted, images), damage
+        return paint(self.painter, images, damage.detach()), damage
+
+
+def paint(painter: nn.Module, images: Tensor, damage: Tensor, threshold: float = 0.0) -> Tensor:
+    """Images (N, 3, H, W) with new pixels where the logits `damage` (N, 1, H, W) exceed the threshold."""
+    found = damage > threshold
+    filled = fill(images, found.float())
+    seen = torch.cat([2 * filled - 1, 2 * images - 1, damage.sigmoid()], 1)
+    correction, keep = painter(seen).float().split([3, 1], 1)
+    return torch.where(found, torch.lerp(filled, images, keep.sigmoid()) + correction, images)
 
 
 class Pyramid(nn.Module):
@@ -92,20 +96,30 @@ def fill(images: Tensor, mask: Tensor) -> Tensor:
         images: (N, 3, H, W).
         mask: (N, 1, H, W), 1 where to fill, 0 where to keep; an image masked whole comes back as 0.
     """
-    known = 1 - mask.to(images.dtype)
+    mask = mask.to(images.dtype)
     if not mask.any():
         return images
     if min(images.shape[-2:]) == 1:
+        known = 1 - mask
         mean = (images * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1e-6)
         return torch.where(known > 0, images, mean)
-    options = {"kernel_size": 2, "ceil_mode": True}
+    return push(fill(*pull(images, mask)), images, mask)
+
+
+def pull(images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Images of half the size, each pixel the mean of the known ones of four, and their mask: where none is known."""
+    known, options = 1 - mask, {"kernel_size": 2, "ceil_mode": True}
     share = F.avg_pool2d(known, **options)
-    coarse = F.avg_pool2d(images * known, **options) / share.clamp(min=1e-6)
-    coarse = fill(coarse, (share == 0).to(known))
-    guess = F.interpolate(coarse, size=images.shape[-2:], mode="bilinear")
-    filled = torch.where(known > 0, images, guess)
+    return F.avg_pool2d(images * known, **options) / share.clamp(min=1e-6), (share == 0).to(known)
+
+
+def push(coarse: Tensor, images: Tensor, mask: Tensor) -> Tensor:
+    """Fill the masked pixels from filled images of half the size, then average."""
+    height, width = images.shape[-2:]
+    guess = F.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :height, :width]
+    filled = torch.where(mask < 1, images, guess)
     for _ in range(ROUNDS):
         padded = pad(filled, 1, 1, 1, 1)
         around = padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1] + padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]
-        filled = torch.where(known > 0, images, around / 4)
+        filled = torch.where(mask < 1, images, around / 4)
     return filled

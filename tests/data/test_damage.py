@@ -54,7 +54,7 @@ def shares(monkeypatch):
 
 
 def same(a, b):
-    return set(a) == set(b) == {"input", "mask", "sure"} and all(torch.equal(a[key], b[key]) for key in a)
+    return set(a) == set(b) == {"input", "target", "mask", "sure"} and all(torch.equal(a[key], b[key]) for key in a)
 
 
 # ---- batches
@@ -79,7 +79,7 @@ def test_sizes_types_and_range(crop, batch_size):
     assert len(made) == 12
     for step in range(12):
         batch = made[step]
-        assert set(batch) == {"input", "mask", "sure"}
+        assert set(batch) == {"input", "target", "mask", "sure"}
         assert batch["input"].shape == (batch_size, 3, crop, crop) and batch["input"].dtype == torch.float32
         assert batch["input"].min() >= 0 and batch["input"].max() <= 1
         for name in ("mask", "sure"):
@@ -112,6 +112,7 @@ def test_the_mask_is_that_of_the_damage(shares):
         expected = labels(scan, torch.full_like(scan, 100 / 255))
         assert torch.equal(mask, expected[0]) and torch.equal(sure, expected[1])
         hurt += mask.any().item()
+    assert all((target * 255 - 100).abs().max() < 1e-3 for target in crops(made, "target"))
     assert hurt > 30
 
 
@@ -119,10 +120,10 @@ def test_grain_and_jpeg_are_no_damage(shares):
     options = {"batch_size": 1, "steps": 20}
     shares(monochrome=0.5)
     before = batches(**options)
-    before = {name: crops(before, name) for name in ("input", "mask", "sure")}
+    before = {name: crops(before, name) for name in ("input", "target", "mask", "sure")}
     shares(monochrome=0.5, grain=1.0, jpeg=1.0)
     after = batches(**options)
-    for name in ("mask", "sure"):
+    for name in ("target", "mask", "sure"):
         assert all(map(torch.equal, before[name], crops(after, name)))
     assert not any(map(torch.equal, before["input"], crops(after)))
 

@@ -81,6 +81,18 @@ def test_it_trains_writes_checkpoints_and_goes_on_where_it_stopped(script, folde
         assert torch.equal(value, stopped["networks.average"][name]), name
 
 
+def test_a_training_begins_with_the_weights_of_another(script, folders, tmp_path):
+    script.main(*folders, tmp_path / "first", 2)
+    mean = script.training.load_best(script.Finder(steps=1), tmp_path / "first").networks["average"].module
+    further = script.Finder(steps=1)
+    script.begin_with(further, tmp_path / "first")
+    for network in (further.networks["finder"], further.networks["average"].module):
+        assert all(map(torch.equal, network.state_dict().values(), mean.state_dict().values()))
+    script.main(*folders, tmp_path / "second", 2, 1, tmp_path / "first")
+    state = torch.load(tmp_path / "second" / "last.pt", weights_only=True)["method"]
+    assert state["schedulers.finder"]["base_lrs"] == [script.FURTHER_RATE]
+
+
 def test_scores_are_those_of_counted_pixels(script, folders):
     """A finder that finds the left half of whatever it is shown, and is sure of a quarter."""
 
@@ -106,8 +118,8 @@ def test_scores_are_those_of_counted_pixels(script, folders):
     np.testing.assert_allclose(list(found.values()), np.mean(expected, 0), rtol=1e-5, equal_nan=True)
 
 
-@pytest.mark.parametrize("arguments", [[], ["a", "b", "c"], ["a", "b", "c", "many"], ["a", "b", "c", "5", "0", "9"]])
+@pytest.mark.parametrize("arguments", [[], ["a", "b", "c"], ["a", "b", "c", "many"], [*"abc", "5", "0", *"de"]])
 def test_wrong_arguments_print_the_usage(arguments, monkeypatch):
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
-    with pytest.raises(SystemExit, match=r"python scripts/train_finder\.py FREE_PHOTOS OVERLAYS FOLDER STEPS \[SEED\]"):
+    with pytest.raises(SystemExit, match=r"python scripts/train_finder\.py FREE_PHOTOS OVERLAYS FOLDER STEPS"):
         runpy.run_path(str(SCRIPT), run_name="__main__")

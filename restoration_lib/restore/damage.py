@@ -1,0 +1,133 @@
+"""Damage found and painted over, nothing else touched: the two halves of `RefinedGenerator`, in tiles."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from restoration_lib.networks.refined import ROUNDS, RefinedGenerator, fill, pull, push
+from restoration_lib.restore.levels import bands, images_of, pixels_of
+from restoration_lib.restore.tiles import Watch, reach, run, side_that_fits, tiles, unwatched
+
+AT_ONCE = 2**22  # px: what is not larger is filled as a whole
+WITHOUT_PAINTER = 1024  # px, side of the tiles that are filled and not painted
+
+
+class Mender:
+    """A `RefinedGenerator` ready for photographs; where it has no painter (None), what is filled stays so."""
+
+    def __init__(self, network: RefinedGenerator):
+        self.network = network
+        self.of_finder = reach(_Finder(network.finder))
+        self.of_painter = reach(network.painter, 7) if network.painter else None
+
+    def find(self, pixels: np.ndarray, watch: Watch = unwatched) -> np.ndarray:
+        """Logits (H, W), float16, of where a photograph (H, W, C) is damaged."""
+        logits = np.empty(pixels.shape[:2], np.float16)
+        finder = _Finder(self.network.finder)
+        for tile in tiles(*logits.shape, side_that_fits(finder, self.of_finder), self.of_finder.margin):
+            found = run(finder, self.of_finder, images_of(pixels[tile.seen]))[0, 0, *tile.inner]
+            logits[tile.core] = found.float().clamp(-3e4, 3e4).cpu().numpy()
+            watch(logits[tile.core].size / logits.size)
+        return logits
+
+    def mend(
+        self,
+        pixels: np.ndarray,
+        mask: np.ndarray,
+        logits: np.ndarray | None = None,
+        *,
+        grey: bool = False,
+        watch: Watch = unwatched,
+    ) -> np.ndarray:
+        """A photograph (H, W, C) with the pixels of the mask (H, W), bool, painted, and all others as they were.
+
+        Args:
+            logits: of the damage, for the painter; None where the mask comes from a person, who is sure of it.
+            grey: paint grey in all channels.
+        """
+        filling, mended = Filling(pixels, mask), pixels.copy()
+        painter = self.network.painter
+        margin = self.of_painter.margin if painter else 0
+        side = side_that_fits(painter, self.of_painter) if painter else WITHOUT_PAINTER
+        for tile in tiles(*mask.shape, side, margin):
+            inside = mask[tile.core]
+            if inside.any():
+                certainty = mask[tile.seen] if logits is None else _sigmoid(logits[tile.seen])
+                images = self._painted(filling.part(*tile.seen), images_of(pixels[tile.seen]), certainty)
+                painted = pixels_of(images[..., *tile.inner], pixels.dtype, pixels.shape[2], grey)
+                mended[tile.core][inside] = painted[inside]
+            watch(inside.size / mask.size)
+        return mended
+
+    @torch.inference_mode()
+    def _painted(self, filled: Tensor, images: Tensor, certainty: np.ndarray) -> Tensor:
+        """As `RefinedGenerator.forward` paints."""
+        if not self.network.painter:
+            return filled
+        seen = torch.cat([2 * filled - 1, 2 * images - 1, torch.from_numpy(certainty).float()[None, None]], 1)
+        correction, keep = run(self.network.painter, self.of_painter, seen).float().cpu().split([3, 1], 1)
+        return torch.lerp(filled, images, keep.sigmoid()) + correction
+
+
+class _Finder(nn.Module):
+    """Images in [0, 1] to logits."""
+
+    def __init__(self, finder: nn.Module):
+        super().__init__()
+        self.finder = finder
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.finder(2 * images - 1)
+
+
+class Filling:
+    """`refined.fill` of a photograph, a part at a time: the same values, and never the whole of it as floats.
+
+    The sizes that are larger than AT_ONCE are halved band by band, the smaller ones filled as a whole; a part is then
+    filled from them, with as much around it as the averaging carries.
+
+    Args:
+        pixels: (H, W, C), see `levels`.
+        mask: (H, W), bool, True where to fill.
+    """
+
+    def __init__(self, pixels: np.ndarray, mask: np.ndarray):
+        self.pixels, self.mask = pixels, mask
+        self.halvings, size = 0, np.array(mask.shape)
+        while size.prod() > AT_ONCE and size.min() > 1:
+            self.halvings, size = self.halvings + 1, -(-size // 2)
+        self.fold, self.margin = 2**self.halvings, 0
+        for _ in range(self.halvings):  # a pixel by the interpolation and the rounds, then what the coarser one reached
+            self.margin = 2 * self.margin + 1 + ROUNDS
+        everything = slice(0, mask.shape[1])
+        halved = [self._halved(rows, everything)[-1] for rows in bands(pixels, self.fold)]
+        self.coarse = fill(*(torch.cat(parts, 2) for parts in zip(*halved, strict=True)))
+
+    def part(self, rows: slice, columns: slice) -> Tensor:
+        """The filled images (1, 3, h, w) of a part."""
+        wide = [
+            slice(
+                max(0, side.start - self.margin) // self.fold * self.fold,
+                min(end, -(-(side.stop + self.margin) // self.fold) * self.fold),
+            )
+            for side, end in zip((rows, columns), self.mask.shape, strict=True)
+        ]
+        filled = self.coarse[..., *(slice(w.start // self.fold, -(-w.stop // self.fold)) for w in wide)]
+        for images, mask in reversed(self._halved(*wide)[:-1]):
+            filled = push(filled, images, mask)
+        return filled[
+            ..., rows.start - wide[0].start : rows.stop - wide[0].start,
+            columns.start - wide[1].start : columns.stop - wide[1].start
+        ]  # fmt: skip
+
+    def _halved(self, rows: slice, columns: slice) -> list[tuple[Tensor, Tensor]]:
+        """Images and masks of a part, at full size, halved once, twice …"""
+        mask = torch.from_numpy(self.mask[rows, columns]).float()[None, None]
+        sizes = [(images_of(self.pixels[rows, columns]), mask)]
+        for _ in range(self.halvings):
+            sizes.append(pull(*sizes[-1]))
+        return sizes
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return torch.from_numpy(logits).float().sigmoid().numpy()

@@ -1,0 +1,66 @@
+"""What a photograph lacks, by measures that need no original: contrast, cast, colour. And what `auto` does about it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from restoration_lib.degradations.monochrome import luma
+from restoration_lib.restore.levels import factor_to, reduced
+
+SIDE = 256  # px, of the copy that is looked at
+TONES = 32  # levels of the luma that are told apart
+BLACK, WHITE, BRIGHT = 0.005, 0.995, 0.97  # quantiles of the luma
+ONE_TONE = 4 / 255  # RMS; what is left of the colours of a print of one tone, when its tone is taken out
+LOW_CONTRAST = 0.8  # of the range
+CAST = 12 / 255  # in the bright areas as in the whole
+LITTLE, MUCH = 2e-4, 0.25  # shares of the pixels: less is a speck, more is no damage but the photograph itself
+
+
+@dataclass(frozen=True)
+class Look:
+    """Of a photograph, in shares of the range.
+
+    Attributes:
+        contrast: from the black to the white point of the luma.
+        cast: how far from grey the bright areas and the whole are, the smaller of the two.
+        is_monochrome: whether its colour follows from its luma, as in a grey, a sepia and a yellowed print.
+    """
+
+    contrast: float
+    cast: float
+    is_monochrome: bool
+
+
+def look(pixels: np.ndarray) -> Look:
+    """Look at a photograph (H, W, C), see `levels`."""
+    images = reduced(pixels, factor_to(pixels, SIDE))
+    grey = luma(images)
+    chroma, grey = (images - grey)[0, ::2].flatten(1), grey.flatten()  # red and blue
+    black, bright, white = np.quantile(grey.numpy(), (BLACK, BRIGHT, WHITE)).tolist()
+    casts = [_length(chroma[:, chosen].mean(1)) for chosen in (grey >= bright, grey >= 0)]
+    tones = (grey * (TONES - 1)).round().long()
+    counts = torch.bincount(tones, minlength=TONES).clamp(min=1)
+    of_tones = torch.stack([torch.bincount(tones, channel, TONES) / counts for channel in chroma])
+    rest = (chroma - of_tones[:, tones]).square().mean().sqrt().item()
+    return Look(white - black, min(casts), rest <= ONE_TONE)
+
+
+def decide(seen: Look, damage: float | None) -> dict[str, str]:
+    """What a photograph needs, out of "scratches" and "faded", and why, in words.
+
+    Args:
+        damage: share of the pixels found damaged; None where nobody looked.
+    """
+    needs = {}
+    if damage is not None and LITTLE <= damage <= MUCH:
+        needs["scratches"] = f"{100 * damage:.2g} % of the pixels look damaged"
+    if seen.contrast < LOW_CONTRAST:
+        needs["faded"] = f"its contrast is {100 * seen.contrast:.0f} % of the range"
+    elif seen.cast > CAST:
+        needs["faded"] = f"it has a cast of {100 * seen.cast:.0f} % of the range"
+    return needs
+
+
+def _length(chroma: torch.Tensor) -> float:
+    return chroma.square().mean().sqrt().item()

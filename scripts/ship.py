@@ -1,0 +1,233 @@
+"""Measure a trained network and put it among those that ship:
+
+    python scripts/ship.py NAME FREE_PHOTOS OTHERS FOLDER...
+
+NAME is one of MODELS. FREE_PHOTOS/test is measured, but for the images that validated, beside the samples' test images
+and the subfolders of OTHERS ("-" for none). FOLDER is that of the training; where it began with the weights of others,
+theirs come after it. The hash that is printed belongs to the model's entry in restoration_lib/restore/weights.py.
+"""
+
+import datetime
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+import train_enlarge
+import train_painter
+from torch import Tensor, nn
+
+from restoration_lib import degradations, devices, training
+from restoration_lib.data import datasets, samples
+from restoration_lib.data.damage import PRINT_DAMAGE
+from restoration_lib.data.files import list_images, write_image
+from restoration_lib.degradations.ageing import age
+from restoration_lib.evaluation import baselines, measure, super_resolution
+from restoration_lib.evaluation.baselines import INPUT
+from restoration_lib.experiments import runs
+from restoration_lib.methods.finder import Finder
+from restoration_lib.methods.painter import Painter
+from restoration_lib.methods.tone import ToneRestorer
+from restoration_lib.networks.refined import paint
+from restoration_lib.restore import weights
+
+VALIDATED = 20  # images of FREE_PHOTOS/test
+OURS = "this model"
+SAMPLES = {"samples": "the project's sample images, CC0 and public domain"}
+FREE_PHOTOS = {"free_photos": "CID22 (Cloudinary, CC BY-SA 4.0) and photographs of CLIC 2025 (Unsplash licence)"}
+OVERLAYS = {"scratch_masks": "film damage of FilmDamageSimulator (MIT)"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model is for, and how it is measured.
+
+    Attributes:
+        network: of FREE_PHOTOS and the folders of its training.
+        pairs: degraded and clean images, of clean ones.
+        filters: the best classical ones, by name.
+        restore: what its network makes of a pair.
+        score: its first metric is the one that the card shows, under the name `metric`.
+        samples: names of the sample sets that are measured.
+        does, data, limits: for the card.
+    """
+
+    network: Callable[[str, Sequence[str]], nn.Module]
+    pairs: Callable[[datasets.Images], list[datasets.Pair]]
+    filters: Mapping[str, measure.Restorer]
+    restore: Callable[[nn.Module, datasets.Pair], Tensor]
+    score: measure.Score
+    metric: str
+    samples: tuple[str, ...]
+    does: str
+    data: Mapping[str, str]
+    limits: tuple[str, ...]
+
+
+def finder_and_painter(free_photos: str, folders: Sequence[str]) -> nn.Module:
+    """The generator of a painter's training, its finder calibrated as it was then; folders of painter and finder."""
+    photographs = list_images(Path(free_photos, "test"))[:VALIDATED]
+    finder = training.load_best(Finder(steps=1), folders[1])
+    generator = train_painter.generator_with(finder, datasets.load(photographs))
+    painter = training.load_best(Painter(steps=1, generator=generator), folders[0])
+    generator.painter.load_state_dict(painter.networks["average"].module.state_dict())
+    return generator
+
+
+def tone_generator(free_photos: str, folders: Sequence[str]) -> nn.Module:
+    return training.load_best(ToneRestorer(steps=1), folders[0]).networks["average"].module
+
+
+def enlarger(free_photos: str, folders: Sequence[str]) -> nn.Module:
+    return training.load_best(train_enlarge.method(1), folders[0]).networks["generator"]
+
+
+def painted(network: nn.Module, pair: datasets.Pair) -> Tensor:
+    return paint(network.painter, pair.input, network.finder(2 * pair.input - 1))
+
+
+def made(network: nn.Module, pair: datasets.Pair) -> Tensor:
+    return network(pair.input)
+
+
+def reduced(images: datasets.Images) -> list[datasets.Pair]:
+    return datasets.degraded_pairs(images, degradations.degradation("downscale", scale=2), 256, multiple=2)
+
+
+MODELS = {
+    "scratches": Task(
+        network=finder_and_painter,
+        pairs=partial(datasets.degraded_pairs, degrade=partial(degradations.scratched, **PRINT_DAMAGE), crop=256),
+        filters={"median 5x5": partial(measure.filtered, baselines.SHUFFLE_BASELINES["median 5x5"])},
+        restore=painted,
+        score=measure.image_score("psnr"),
+        metric="PSNR (dB) ↑ of drawn damage",
+        samples=("photographs",),
+        does="Finds scratches, cracks, creases and dust, and paints there; all other pixels stay as they are.",
+        data=SAMPLES | FREE_PHOTOS | OVERLAYS,
+        limits=(
+            "Large missing parts: what is wider than some ten pixels is filled smoothly.",
+            "Wires, whiskers, lace and highlights are sometimes taken for damage: a higher `--threshold` spares them, "
+            "or a mask that was corrected by hand, see `--mask`.",
+            "Faint damage, of less than 20 grey levels, is left.",
+        ),
+    ),
+    "faded": Task(
+        network=tone_generator,
+        pairs=partial(datasets.degraded_pairs, degrade=age, crop=256, draws=4),
+        filters={"histogram stretch": partial(measure.filtered, baselines.stretch)},
+        restore=made,
+        score=measure.image_score("psnr"),
+        metric="PSNR (dB) ↑ of aged photographs",
+        samples=("photographs",),
+        does="Gives a faded photograph its contrast and colours back, by one change for the whole image.",
+        data=SAMPLES | FREE_PHOTOS,
+        limits=(
+            "It was trained on images that were aged by computation; prints fade in more ways.",
+            "All of an image changes alike: a stain, or a corner that has faded more, stays so.",
+            "What colours a scene had is a guess: a red evening may come back too blue. `--strength` takes a part.",
+        ),
+    ),
+    "enlarge-2x": Task(
+        network=enlarger,
+        pairs=reduced,
+        filters={"bicubic": super_resolution.bicubic(2)},
+        restore=made,
+        score=super_resolution.score(2, "psnr_y"),
+        metric="PSNR of Y (dB) ↑, bicubic reduction",
+        samples=("photographs", "paintings"),
+        does="Doubles width and height, sharper than interpolation does.",
+        data=SAMPLES | FREE_PHOTOS,
+        limits=(
+            "It was trained on sharp images that were reduced: blur, grain and JPEG blocks are enlarged too.",
+            "It minimises the squared error: it invents no texture.",
+        ),
+    ),
+}
+SIZES = {"faded": 288}  # px, shorter side of the images of one model, others are measured as they are
+
+
+@torch.inference_mode()
+def rows(name: str, network: nn.Module, sets: Mapping[str, datasets.Images]) -> pd.DataFrame:
+    """A row for each image and restorer: `set`, `image`, `method`, and the metric."""
+    task = MODELS[name]
+    restorers = {INPUT: measure.as_it_is, **task.filters, OURS: partial(task.restore, network.eval())}
+    if name.startswith("enlarge"):
+        del restorers[INPUT]  # it has another size
+    tables = [
+        measure.measure(restorers, task.pairs(images), task.score).assign(set=key) for key, images in sets.items()
+    ]
+    return pd.concat(tables)
+
+
+def test_sets(name: str, free_photos: str = "", others: str = "-") -> dict[str, datasets.Images]:
+    """The samples' test images, and what is given."""
+    files = {"samples": [path for kind in MODELS[name].samples for path in samples.split(kind)["test"]]}
+    files["samples"] = [path for path in files["samples"] if name == "enlarge-2x" or path not in samples.vintage()]
+    if free_photos:
+        files["free_photos"] = list_images(Path(free_photos, "test"))[VALIDATED:]
+    for folder in sorted(Path(others).iterdir()) if others != "-" else ():
+        files[folder.name] = list_images(folder)
+    return {key: datasets.load(paths, SIZES.get(name, 0)) for key, paths in files.items()}
+
+
+def results(table: pd.DataFrame, metric: str) -> list[dict]:
+    """Means, a row for each set."""
+    means = table.groupby(["set", "method"], sort=False)[metric].mean().unstack("method")[table["method"].unique()]
+    counts = table.groupby("set")["image"].nunique()  # each draw of the damage counts
+    return [{"images": f"{key} ({counts[key]})", **row.round(3).to_dict()} for key, row in means.iterrows()]
+
+
+def steps_of(folder: str) -> tuple[int, float]:
+    """Steps and minutes of a training."""
+    state = torch.load(Path(folder, training.LAST), weights_only=True)
+    return state["step"], state["seconds"] / 60
+
+
+def main(name: str, free_photos: str, others: str, *folders: str) -> None:
+    torch.manual_seed(0)
+    task, network = MODELS[name], MODELS[name].network(free_photos, folders).eval()
+    for parameter in network.parameters():
+        parameter.data = parameter.half().float()  # as it will be read
+    table = rows(name, network, test_sets(name, free_photos, others))
+    metric = table.columns.difference(["set", "image", "method"])[0]
+    print(table.groupby(["set", "method"], sort=False)[metric].mean().unstack("method").round(2))
+    trained = [steps_of(folder) for folder in folders]
+    record = {
+        "does": task.does,
+        "data": task.data,
+        "training": {
+            "steps": " + ".join(str(steps) for steps, _ in reversed(trained)),
+            "minutes": " + ".join(f"{minutes:.0f}" for _, minutes in reversed(trained)),
+            "device": devices.describe(torch.device("cpu")),
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "date": datetime.date.today().isoformat(),
+            "commit": runs.commit(),
+        },
+        "metric": task.metric,
+        "results": results(table, metric),
+        "limits": list(task.limits),
+        "failure": f"{name}_failure.jpg",
+    }
+    write_image(failure(name, network, table, metric), weights.FOLDER / record["failure"])
+    print(f'sha256="{weights.ship(name, network, record)}"')
+
+
+def failure(name: str, network: nn.Module, table: pd.DataFrame, metric: str) -> Tensor:
+    """The sample image on which the network gains least over the filter: given, restored, as it was; (3, H, W)."""
+    table = table[table["set"] == "samples"].pivot(index="image", columns="method", values=metric)
+    worst = (table[OURS] - table[next(iter(MODELS[name].filters))]).idxmin()
+    pair = next(pair for pair in MODELS[name].pairs(test_sets(name)["samples"]) if pair.name == worst)
+    with torch.inference_mode():
+        shown = [pair.input, MODELS[name].restore(network, pair).clamp(0, 1), pair.target]
+    shown = [nn.functional.interpolate(image, pair.target.shape[-2:], mode="nearest") for image in shown]
+    return torch.cat(shown, 3)[0]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 5 or sys.argv[1] not in MODELS:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

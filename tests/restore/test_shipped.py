@@ -1,0 +1,67 @@
+"""The models that ship: their files and cards, and their metrics measured anew on the sample images."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from restoration_lib.data import datasets, samples
+from restoration_lib.restore import weights
+from restoration_lib.restore.damage import Mender
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+NAMES = list(weights.MODELS)
+
+
+@pytest.fixture(scope="module")
+def ship():
+    """The script that measured them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPTS)
+        spec = importlib.util.spec_from_file_location("ship", SCRIPTS / "ship.py")
+        module = importlib.util.module_from_spec(spec)
+        patch.setitem(sys.modules, "ship", module)
+        spec.loader.exec_module(module)
+        yield module
+
+
+def test_all_files_together_are_small():
+    files = list(weights.FOLDER.glob("*.safetensors"))
+    assert sorted(path.stem for path in files) == sorted(NAMES)
+    assert sum(path.stat().st_size for path in files) <= 30_000_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_has_its_hash_and_its_card_says_what_its_record_says(name):
+    network, record = weights.load(name), weights.record(name)
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+    assert (weights.FOLDER / f"{name}.md").read_text(encoding="utf-8") == weights.card(name, record)
+    assert (weights.FOLDER / record["failure"]).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_its_metric_on_the_sample_images_is_that_of_its_card(name, ship):
+    table = ship.rows(name, weights.load(name), ship.test_sets(name))
+    metric = table.columns.difference(["set", "image", "method"])[0]
+    (found,) = ship.results(table, metric)
+    expected = weights.record(name)["results"][0]
+    assert found.pop("images") == expected.pop("images")
+    assert found == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_beats_what_was_given_and_the_classical_filter_on_all_images(name):
+    for row in weights.record(name)["results"]:
+        assert row["this model"] > max(value for key, value in row.items() if key not in ("images", "this model"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("scratches" not in NAMES, reason="no finder is shipped")
+def test_the_vintage_kittens_keep_their_whiskers():
+    kittens = datasets.load(samples.vintage())
+    mender = Mender(weights.load("scratches"))
+    for name, array in zip(kittens.names, kittens.arrays, strict=True):
+        assert (mender.find(array) > 0).mean() <= 0.003, name
