@@ -1,10 +1,11 @@
 """Seconds of a run beside its training, for each notebook: `python benchmarks/overhead.py [--cold] [SWEEP …]`.
 
-The first run of each sweep of `make results`, of the quick profile, alone on one thread; with `--cold` by a kernel that
-is started anew, as kernels are where none can be forked. Prints one JSON line a notebook: `seconds` from the start of
-the kernel to the finished folder, `training` as `training.fit` counts it (validations included), `beside` the
-difference, and the slowest `cells` but for the training, by the beginnings of their last lines. `again` is the beside
-of a second run with another seed, which finds what the first one kept, as all but one run of a sweep do.
+The first run of each sweep of `make results`, of the quick profile but for a training of a few steps, alone on one
+thread; with `--cold` by a kernel that is started anew, as kernels are where none can be forked. Prints one JSON line a
+notebook: `seconds` from the start of the kernel to the finished folder, `training` as `training.fit` counts it
+(validations included), `beside` the difference, and the slowest `cells` but for the training, by the beginnings of
+their last lines. `again` is the beside of a second run with another seed, which finds what the first one kept, as all
+but one run of a sweep do.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from restoration_lib.devices import describe, pick_device
 from restoration_lib.experiments import execution, kernels, sweep_file
 from restoration_lib.experiments.notebooks import PROJECT
 
+SHORT = {"steps": 20, "validate_every": 20, "pretraining_steps": 20, "adversarial_steps": 10}
 SWEEPS = ("data_loading", "old_photos", "loss_ablation", "pix2pix_limits", "identity", "srgan_pretraining")
 
 
@@ -39,8 +41,10 @@ def timed(run: sweep_file.PlannedRun, folder: Path) -> tuple[float, float, dict[
 
 
 def planned(sweep: str) -> sweep_file.PlannedRun:
-    """The first run of a sweep."""
-    return sweep_file.plan(PROJECT / "notebooks" / "sweeps" / f"{sweep}.yaml", "quick")[0]
+    """The first run of a sweep, with a short training."""
+    run = sweep_file.plan(PROJECT / "notebooks" / "sweeps" / f"{sweep}.yaml", "quick")[0]
+    short = {name: value for name, value in SHORT.items() if name in run.parameters}
+    return replace(run, parameters=run.parameters | short)
 
 
 def main() -> None:
@@ -55,7 +59,7 @@ def main() -> None:
         run = planned(name)
         with tempfile.TemporaryDirectory() as out:
             seconds, training, cells = timed(run, Path(out) / "first")
-            other = replace(run, parameters=run.parameters | {"seed": 9})
+            other = replace(run, parameters=run.parameters | ({"seed": 9} if "seed" in run.parameters else {}))
             again, training_again, cells_again = timed(other, Path(out) / "second")
         row = {"notebook": run.notebook.stem, "cold": options.cold, "device": describe(pick_device("cpu"))}
         row |= {"seconds": round(seconds, 1), "training": training, "beside": round(seconds - training, 1)}

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from restoration_lib.checks import check
-from restoration_lib.data.files import ImageError, list_images, open_rgb, read_overlay_mask, to_tensor
+from restoration_lib.data.files import ImageError, list_images, read_overlay_mask, to_tensor
+from restoration_lib.data.reduced import open_reduced
 from restoration_lib.data.splits import SPLITS, PairFiles, split_folder
 from restoration_lib.degradations import Degrade
 from restoration_lib.filesystem import expanded, shown
@@ -86,14 +87,14 @@ def _load(files: Sequence[Sequence[Path]], count: int, size: int, limit: int, mi
         if limit and len(last) == limit:
             break
         try:
-            opened = [open_rgb(path) for path in paths]
+            opened = [open_reduced(path, size) for path in paths]
         except ImageError as error:
             last.skip(paths, error)
             continue
-        if len({image.size for image in opened}) > 1:
-            sizes = (f"{p} ({' x '.join(map(str, i.size))} px)" for p, i in zip(paths, opened, strict=True))
+        if len({in_file for in_file, _ in opened}) > 1:
+            sizes = (f"{p} ({' x '.join(map(str, s))} px)" for p, (s, _) in zip(paths, opened, strict=True))
             raise ImageError(f"{' and '.join(sizes)}: the two of a pair must have the same size")
-        images = [reduced(image, size) for image in opened]
+        images = [image for _, image in opened]
         if min(images[0].size) < min_side:
             last.skipped.append(too_small(paths[-1].name, images[0].size, min_side))
             continue
@@ -105,14 +106,6 @@ def _load(files: Sequence[Sequence[Path]], count: int, size: int, limit: int, mi
         noun = "images" if count == 1 else "pairs"
         raise ImageError(f"{where}: none of the {len(last.skipped)} {noun} can be used{reason}")
     return sides
-
-
-def reduced(image: Image.Image, size: int) -> Image.Image:
-    """The image with a shorter side of at most `size` px (bicubic); 0 keeps it."""
-    shorter = min(image.size)
-    if not size or shorter <= size:
-        return image
-    return image.resize([round(side * size / shorter) for side in image.size], Image.Resampling.BICUBIC)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Image
 from matplotlib.figure import Figure
+from PIL import Image as Pillow
 
 from restoration_lib.checks import hint
 from restoration_lib.experiments.notebooks import PROJECT, RECORD, ExperimentError, parameters_cell, typed
@@ -68,7 +69,8 @@ class Run:
         folder, made = self.folder / FIGURES, {"png": io.BytesIO()}
         figure.savefig(made["png"], format="png")
         if any(axis.images for axis in figure.axes):
-            figure.savefig(made.setdefault("jpg", io.BytesIO()), format="jpg", pil_kwargs=JPEG)
+            with Pillow.open(made["png"]) as drawn:  # to draw it again would take ten times as long
+                drawn.convert("RGB").save(made.setdefault("jpg", io.BytesIO()), "JPEG", dpi=drawn.info["dpi"], **JPEG)
         suffix = min(made, key=lambda suffix: len(made[suffix].getvalue()))
         folder.mkdir(exist_ok=True)
         for stale in folder.glob(f"{name}.*"):
