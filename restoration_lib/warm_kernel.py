@@ -12,9 +12,6 @@ import pkgutil
 import signal
 import sys
 
-import matplotlib
-import numpy as np
-import torch
 from ipykernel.kernelapp import IPKernelApp
 
 import restoration_lib
@@ -31,8 +28,8 @@ def preload() -> None:
             importlib.import_module(name)
 
 
-def main() -> None:
-    preload()
+def serve() -> None:
+    """Fork a kernel for each line of standard input, until that ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps the kernels
     for line in sys.stdin:
         pid = os.fork()
@@ -55,12 +52,15 @@ def become_kernel(arguments: list[str], environment: dict[str, str], folder: str
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    np.random.seed()  # or all would draw the same
-    torch.seed()
-    matplotlib.rcParams["backend"] = "module://matplotlib_inline.backend_inline"  # read at the import, from MPLBACKEND
+    if torch := sys.modules.get("torch"):
+        sys.modules["numpy"].random.seed()  # or all would draw the same
+        torch.seed()
+    if matplotlib := sys.modules.get("matplotlib"):  # it reads MPLBACKEND when it is imported
+        matplotlib.rcParams["backend"] = "module://matplotlib_inline.backend_inline"
     IPKernelApp.launch_instance([*arguments, f"--IPKernelApp.parent_handle={os.getppid()}"])
     os._exit(0)  # to take torch apart takes seconds
 
 
 if __name__ == "__main__":
-    main()
+    preload()
+    serve()

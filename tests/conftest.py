@@ -1,11 +1,18 @@
 """What tests of several folders share."""
 
 import os
+from collections import Counter
 
 import matplotlib
 import pytest
 
 matplotlib.use("Agg")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with many slow tests first: of several processes that share the files, none is left with a long one."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from jupyter_client.provisioning import LocalProvisioner
 from traitlets import default
 
 FORKS = sys.platform == "linux"
+SERVER = ("-m", "restoration_lib.warm_kernel")  # the program that forks kernels, as arguments of the interpreter
 
 _starting, _asking = threading.Lock(), threading.Lock()
 _runs: dict[Path, "Stoppable"] = {}  # those under way in this process, by their folders
@@ -107,13 +108,13 @@ def warm_up(threads: int) -> None:
 def server_of(threads: int) -> subprocess.Popen:
     """The process that forks kernels of so many CPU threads."""
     with _starting:  # two runs begin at the same moment
-        return _start_server(threads)
+        return _start_server(threads, SERVER)
 
 
 @functools.cache
-def _start_server(threads: int) -> subprocess.Popen:
+def _start_server(threads: int, program: tuple[str, ...]) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "restoration_lib.warm_kernel"],
+        [sys.executable, *program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,12 +1,15 @@
 """Small notebooks and sweeps of them, and the command line that runs them."""
 
 import os
+import runpy
+from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
 
 from restoration_lib.__main__ import main
+from restoration_lib.experiments import kernels
 
 PARAMETERS = """\
 rate = 0.5  # share of the pixels, 1 = all
@@ -29,6 +32,15 @@ def same_environment():
     yield
     os.environ.clear()
     os.environ.update(saved)
+
+
+@pytest.fixture
+def light(monkeypatch):
+    """What `light.py` says, for this process; returns its path, for others."""
+    monkeypatch.setattr(kernels, "SERVER", kernels.SERVER)  # to be put back
+    path = Path(__file__).with_name("light.py")
+    runpy.run_path(str(path))
+    return path
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ import pytest
 from restoration_lib.__main__ import main
 from restoration_lib.experiments import sweep_file
 
+pytestmark = pytest.mark.usefixtures("light")
+
 FINISH = """\
 import json, os, pathlib
 folder = pathlib.Path(run_folder)
@@ -193,9 +195,9 @@ def test_a_time_limit_of_nothing_is_refused(write, tmp_path, capsys, limit):
 
 
 @pytest.mark.slow
-def test_stopped_sweep_goes_on(write, run, tmp_path):
+def test_stopped_sweep_goes_on(write, run, light, tmp_path):
     path = write(SLEEP, FINISH, grid={"rate": [1.0, 0.5]})
-    command = [sys.executable, "-m", "restoration_lib", "sweep", str(path), "--profile", "quick"]
+    command = [sys.executable, str(light), "sweep", str(path), "--profile", "quick"]
     command += ["--out", str(tmp_path / "results")]
     kernels = []
     for stop, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):

@@ -29,7 +29,7 @@ while pathlib.Path("wait.txt").exists():
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def cluster(tmp_path, light):
     """`cluster.scheduler()` and `cluster.worker()` start a process each; all are killed at the end."""
 
     class Cluster:
@@ -52,7 +52,7 @@ def cluster(tmp_path):
 
         def worker(self):
             options = ["--no-dashboard", "--no-nanny", "--resources", "run=1", "--scheduler-file", self.address]
-            return self.start("worker", *options, "--local-directory", tmp_path / "dask")
+            return self.start("worker", *options, "--local-directory", tmp_path / "dask", "--preload", light)
 
     with ExitStack() as stack:
         started = Cluster()
@@ -79,17 +79,17 @@ def attempts(tmp_path):
     return [int(line.split()[0]) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def sweep_process(path, tmp_path, address):
-    command = [sys.executable, "-m", "restoration_lib", "sweep", str(path), "--profile", "quick"]
+def sweep_process(path, tmp_path, address, light):
+    command = [sys.executable, str(light), "sweep", str(path), "--profile", "quick"]
     command += ["--out", str(tmp_path / "results"), "--scheduler", address]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_the_runs_of_a_killed_worker_go_to_another_one(write, cluster, tmp_path):
+def test_the_runs_of_a_killed_worker_go_to_another_one(write, cluster, light, tmp_path):
     _, address = cluster.scheduler()
     first, _ = cluster.worker(), cluster.worker()
     path = write(COUNTED, grid={"seed": list(range(12))})
-    with sweep_process(path, tmp_path, address) as sweep:
+    with sweep_process(path, tmp_path, address, light) as sweep:
         wait_until(lambda: len(attempts(tmp_path)) >= 4)
         os.killpg(first.pid, signal.SIGKILL)
         printed, errors = sweep.communicate(timeout=120)
@@ -104,11 +104,11 @@ def test_the_runs_of_a_killed_worker_go_to_another_one(write, cluster, tmp_path)
     assert {line.split()[2] for line in text.splitlines()} == {str(cores)}, "one run at a time has all of a worker's"
 
 
-def test_a_lost_scheduler_is_one_error_and_the_next_sweep_runs_what_is_missing(write, cluster, tmp_path, capsys):
+def test_a_lost_scheduler_is_one_error_and_the_next_sweep_runs_what_is_missing(write, cluster, light, tmp_path, capsys):
     scheduler, address = cluster.scheduler()
     cluster.worker()
     path = write(COUNTED, grid={"seed": list(range(4))})
-    with sweep_process(path, tmp_path, address) as sweep:
+    with sweep_process(path, tmp_path, address, light) as sweep:
         wait_until(lambda: len(list(tmp_path.glob("results/quick/tiny/[!.]*/run.json"))) >= 1)
         (tmp_path / "notebooks" / "wait.txt").touch()
         wait_until(lambda: len(set(attempts(tmp_path))) >= 2)
