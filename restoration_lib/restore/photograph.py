@@ -71,7 +71,7 @@ def read(path: Path) -> Photograph:
             if getattr(image, "n_frames", 1) > 1:
                 photograph.notes.append(f"the first of {image.n_frames} images")
             deep = is_deep(image)
-            turned = _has_orientation(image, photograph.notes)
+            turned = ORIENTATION in image.getexif()
             _read_levels(image, path if deep else None, photograph)
             _read_extras(image, photograph, turned)
             return photograph
@@ -144,14 +144,6 @@ def _read_extras(image: Image.Image, photograph: Photograph, turned: bool) -> No
         photograph.dpi = dpi
 
 
-def _has_orientation(image: Image.Image, notes: list[str]) -> bool:
-    try:
-        return ORIENTATION in image.getexif()
-    except Exception:  # as above; from now on, the EXIF data is empty
-        notes.append("damaged EXIF data left out")
-        return False
-
-
 def _is_lossless_webp(path: Path) -> bool:
     """Told by the first chunk of pixels."""
     with open(path, "rb") as file:
@@ -218,7 +210,7 @@ def _write(photograph: Photograph, path: Path) -> None:
 
 def _of_size(exif: Image.Exif, height: int, width: int) -> Image.Exif:
     """The same data, with the sizes that it states brought up to date."""
-    inner = exif.get_ifd(IFD.Exif)
+    inner = exif.get_ifd(IFD.Exif) if IFD.Exif in exif else {}
     for tags in (exif, inner):
         for tag, side in (
             (Base.ImageWidth, width), (Base.ImageLength, height),

@@ -1,0 +1,55 @@
+"""What a photograph is seen to lack: photographs made to lack it, and worked-out numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+from restoration_lib.degradations import monochrome
+from restoration_lib.degradations.monochrome import print_of
+from restoration_lib.restore.levels import images_of, pixels_of
+from restoration_lib.restore.look import Look, decide, look
+
+
+@pytest.fixture
+def colourful():
+    """All colours, black and white."""
+    rng = np.random.default_rng(0)
+    coarse = torch.from_numpy(rng.random((1, 3, 8, 8)).astype(np.float32))
+    pixels = pixels_of(torch.nn.functional.interpolate(coarse, (300, 400), mode="bicubic"), np.uint8, 3)
+    pixels[:20], pixels[-20:] = 0, 255
+    return pixels
+
+
+def test_a_good_photograph_lacks_nothing(colourful):
+    seen = look(colourful)
+    assert seen.contrast == pytest.approx(1, abs=0.01) and seen.cast < 0.01 and not seen.is_monochrome
+    assert decide(seen, 0.0) == {}
+
+
+def test_contrast_is_the_range_of_the_luma(colourful):
+    seen = look((colourful * 0.5 + 60).astype(np.uint8))
+    assert seen.contrast == pytest.approx(0.5, abs=0.02)
+    assert list(decide(seen, None)) == ["faded"] and "contrast is 50 %" in decide(seen, None)["faded"]
+
+
+def test_yellowed_paper_is_a_cast(colourful):
+    seen = look((colourful * np.array([1, 0.95, 0.7])).astype(np.uint8))
+    assert seen.cast > 0.08 and not seen.is_monochrome and "cast" in decide(seen, None)["faded"]
+
+
+@pytest.mark.parametrize("brown", [0.0, 0.5, 1.0])
+def test_prints_of_one_tone_are_monochrome(colourful, brown):
+    printed = print_of(images_of(colourful), torch.tensor([brown]), torch.tensor([0.5]))
+    assert look(pixels_of(printed, np.uint8, 3)).is_monochrome
+    assert look(pixels_of(monochrome(images_of(colourful)), np.uint16, 3)).is_monochrome
+    assert look(colourful[..., :1]).is_monochrome
+
+
+@pytest.mark.parametrize(("damage", "expected"), [(None, []), (0, []), (1e-4, []), (0.01, ["scratches"]), (0.5, [])])
+def test_some_damage_is_painted_over_and_too_much_is_none(damage, expected):
+    assert list(decide(Look(1, 0, False), damage)) == expected
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 5000, 3), (2, 2, 3)])
+def test_the_smallest_can_be_looked_at(shape):
+    assert look(np.full(shape, 77, np.uint8)) == Look(pytest.approx(0, abs=1e-6), pytest.approx(0, abs=1e-6), True)

@@ -1,0 +1,115 @@
+"""Shipped weights: precision, hash, size, and a card that says what the record says."""
+
+import pickle
+
+import pytest
+import torch
+
+from restoration_lib.restore import weights
+from restoration_lib.restore.weights import MODELS, Model, WeightsError, card, load, record, ship
+
+CARD = """# shuffled
+
+Nothing: its weights are of chance.
+
+## Trained on
+
+- none: no licence
+
+- steps: 0
+- device: any
+
+## Measured: PSNR (dB) ↑
+
+| images | degraded input | median 5x5 | this model |
+| --- | --- | --- | --- |
+| none (0) | 20.00 | 21.25 | 5 |
+
+## What it cannot do
+
+- It cannot restore.
+- It does not learn.
+
+![A failure](failure.jpg)
+"""
+
+
+def test_weights_come_back_in_half_precision(register, of_chance, record):
+    network = of_chance("shuffled")
+    folder = register("shuffled", network)
+    loaded = load("shuffled")
+    assert not loaded.training and not any(parameter.requires_grad for parameter in loaded.parameters())
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value.half().float())
+    assert sorted(path.name for path in folder.iterdir()) == ["shuffled.md", "shuffled.safetensors"]
+    assert weights.record("shuffled") == record
+    assert (folder / "shuffled.md").read_text(encoding="utf-8") == card("shuffled", weights.record("shuffled")) == CARD
+
+
+def test_what_is_not_trained_is_not_shipped(register, of_chance):
+    network = of_chance("scratches")
+    network.painter = None
+    register("scratches", network, untrained=("painter",))
+    loaded = load("scratches")
+    assert loaded.painter is None and torch.equal(loaded.finder.last.bias, network.finder.last.bias)
+
+
+class Code:
+    def __reduce__(self):
+        return pytest.fail, ("code was run",)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+        lambda data: data[:100],
+        lambda data: b"",
+        lambda data: pickle.dumps(Code()),
+        lambda data: bytes(weights.MOST_BYTES + 1),
+    ],
+)
+def test_another_file_is_refused_unread(register, spoil):
+    path = register("shuffled") / "shuffled.safetensors"
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(
+        WeightsError, match=r"the weights of shuffled are damaged or others: shuffled\.safetensors has not"
+    ):
+        load("shuffled")
+
+
+def test_a_missing_file_is_one_line(register):
+    (register("shuffled") / "shuffled.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"the weights of shuffled cannot be read: No such file"):
+        load("shuffled")
+
+
+def test_what_cannot_be_shipped_leaves_no_file(tmp_path, of_chance, record, monkeypatch):
+    network = of_chance("shuffled")
+    with pytest.raises(ValueError, match="shuffled: the record says nothing of data, limits"):
+        ship("shuffled", network, {key: record[key] for key in record if key not in ("data", "limits")}, tmp_path)
+    monkeypatch.setattr(weights, "MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match="bytes, and 1000 is the most"):
+        ship("shuffled", network, record, tmp_path)
+    monkeypatch.undo()
+    torch.nn.init.constant_(next(network.parameters()), 1e6)
+    with pytest.raises(ValueError, match="half precision cannot hold"):
+        ship("shuffled", network, record, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kind_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="kind: expected one of image, damage, colour, got 'color'"):
+        Model("color", "fcn.ResidualFCN", {}, "", "")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shipped_files_are_those_of_their_entries(name):
+    load(name)
+    assert (weights.FOLDER / f"{name}.md").read_text(encoding="utf-8") == card(name, record(name))
+
+
+def test_no_file_is_shipped_without_an_entry_and_all_are_small():
+    files = list(weights.FOLDER.glob("*.safetensors"))
+    assert {path.stem for path in files} == set(MODELS)
+    assert sum(path.stat().st_size for path in files) <= 30_000_000
