@@ -95,17 +95,19 @@ def restore(
 def planned(sources: list[Path], out: Path) -> tuple[list[tuple[Path, Path]], int]:
     """Each photograph and where it goes, those in folders with their places below it; exit code of what is refused.
 
-    What lies in OUT is no photograph to restore, and no photograph goes where another one is, or goes.
+    What a folder has in OUT is no photograph to restore, and no photograph goes where another one is, or goes.
     """
     found, code = [], 0
     for source in sources:
+        if not source.is_dir():
+            found.append((source, out / source.name))
+            continue
         try:
-            inside = list_images(source) if source.is_dir() else [source]
+            inside = [path for path in list_images(source) if not _lies_in(path, out)]
         except ImageError as error:
             code = _complain(str(error), FAILED)
-            continue
-        base = source if source.is_dir() else source.parent
-        found += [(path, out / path.relative_to(base)) for path in inside if not _lies_in(path, out)]
+        else:
+            found += [(path, out / path.relative_to(source)) for path in inside]
     taken, work = {os.path.realpath(path) for path, _ in found}, []
     for path, target in found:
         place = os.path.realpath(target)

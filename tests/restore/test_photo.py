@@ -194,8 +194,8 @@ def test_damaged_weights_are_one_line(folder, models, levels):
         restored(folder, Photograph(levels, "PNG"), "shuffled")
 
 
-@pytest.mark.parametrize("models", ["scratches", "scratches,faded,enlarge-2x"])
-def test_progress_adds_up_to_the_whole(folder, levels, models):
+@pytest.mark.parametrize("names", ["scratches", "scratches,faded,enlarge-2x"])
+def test_progress_adds_up_to_the_whole(folder, levels, names):
     shares = []
-    restored(folder, Photograph(levels, "PNG"), models, watch=shares.append)
+    restored(folder, Photograph(levels, "PNG"), names, watch=shares.append)
     assert sum(shares) == pytest.approx(1)
