@@ -27,6 +27,7 @@ WRONG = [  # arguments, and what the last line of the message says
     (["sweep", "a.yaml", "--profile"], "--profile: expected one argument"),
     (["sweep", "a.yaml", "--profile", "quick", "--workers", "two"], "--workers: invalid int value: 'two'"),
     (["sweep", "a.yaml", "--profile", "quick", "--publish"], "unrecognized arguments: --publish"),
+    (["restore"], "required: IN, -o/--out"),
     (["report"], "required: NAME.yaml, --profile"),
     (["report", "a.yaml"], "required: --profile"),
     (["report", "a.yaml", "--profile", "quick", "--workers", "2"], "unrecognized arguments: --workers 2"),
@@ -45,13 +46,13 @@ def test_wrong_arguments_end_with_one_message(capsys, arguments, message):
     assert fault.startswith("restoration") and ": error: " in fault and message in fault
 
 
-@pytest.mark.parametrize("arguments", [[], ["samples"], ["sweep"], ["report"]])
+@pytest.mark.parametrize("arguments", [[], ["samples"], ["sweep"], ["report"], ["restore"]])
 def test_help_is_there(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         main([*arguments, "--help"])
     printed = capsys.readouterr().out
     assert caught.value.code == 0 and printed.startswith(" ".join(["usage: restoration", *arguments]))
-    assert arguments or all(command in printed for command in ("samples", "sweep", "report"))
+    assert arguments or all(command in printed for command in ("samples", "sweep", "report", "restore"))
 
 
 @pytest.mark.parametrize("command", ["sweep", "report"])

@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -197,8 +198,6 @@ class Restoration:
         return self.logits > self.threshold
 
     def _becomes(self, pixels: "np.ndarray", alpha: "np.ndarray | None" = None) -> None:
-        from dataclasses import replace
-
         alpha = self.photograph.alpha if alpha is None else alpha
         self.photograph, self.logits = replace(self.photograph, pixels=pixels, alpha=alpha), None
 
