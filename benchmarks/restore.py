@@ -9,14 +9,9 @@ Prints one JSON line a model, for a colour photograph of so many megapixels, 3:2
     conv_share     share of the machine's convolution speed that it reaches: the time that PyTorch's own convolutions
                    take on the sizes of one tile, as often as the tiles are many, by the time that it took
 
-<<<<<<< HEAD
-"enlarge-4x" gets a quarter of the pixels: it would make more than are made. With --random, models of chance in the
-sizes that are planned stand in for those that are shipped. Each model runs in a process of its own.
-=======
 With one CPU thread (OMP_NUM_THREADS=1) the times are the processor's. "enlarge-4x" gets a quarter of the pixels: it
 would make more than are made. With --random, models of chance in the sizes that are planned stand in for those that are
 shipped. Each model runs in a process of its own.
->>>>>>> e56c89b704dc55515770d763411c4a9fdc9f9c7f
 """
 
 import argparse
@@ -37,11 +32,7 @@ from restoration_lib.devices import describe, pick_device
 from restoration_lib.restore import photo
 from restoration_lib.restore.colour import measured
 from restoration_lib.restore.damage import Mender
-<<<<<<< HEAD
-from restoration_lib.restore.photograph import Photograph, write
-=======
 from restoration_lib.restore.photograph import Photograph, read, write
->>>>>>> e56c89b704dc55515770d763411c4a9fdc9f9c7f
 from restoration_lib.restore.tiles import run, side_that_fits
 from restoration_lib.restore.weights import COLOUR, DAMAGE, IMAGE, MODELS, Model
 
@@ -92,25 +83,13 @@ def _calls(network, work):
 
 def row(name: str, megapixels: float) -> dict:
     device = pick_device()
-<<<<<<< HEAD
-=======
     clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
->>>>>>> e56c89b704dc55515770d763411c4a9fdc9f9c7f
     pixels = photograph_of(megapixels / 4 if name == "enlarge-4x" else megapixels)
     height, width, _ = pixels.shape
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.png"), Path(folder, "out.png")
         write(Photograph(pixels, "PNG"), source)
         before = _peak(reset=True)
-<<<<<<< HEAD
-        photo.restore_photo(source, target, name)
-        peak = _peak()
-    ready = photo._ready(name, device)
-    restoration = photo.Restoration(Photograph(pixels, "PNG"))
-    start = time.perf_counter()
-    restoration.apply(name)
-    seconds = time.perf_counter() - start
-=======
         restoration = photo.Restoration(read(source))
         photo._ready(name, device)
         start = clock()
@@ -119,7 +98,6 @@ def row(name: str, megapixels: float) -> dict:
         write(restoration.photograph, target)
         peak = _peak()
     ready = photo._ready(name, device)
->>>>>>> e56c89b704dc55515770d763411c4a9fdc9f9c7f
     return {
         "model": name,
         "network": MODELS[name].network,

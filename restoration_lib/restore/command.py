@@ -103,11 +103,8 @@ def planned(sources: list[Path], out: Path) -> tuple[list[tuple[Path, Path]], in
             found.append((source, out / source.name))
             continue
         try:
-<<<<<<< HEAD
-=======
             if _lies_in(source, out):
                 raise ImageError(f"{source}: lies in {out}, where the restored ones go; choose another folder")
->>>>>>> e56c89b704dc55515770d763411c4a9fdc9f9c7f
             inside = [path for path in list_images(source) if not _lies_in(path, out)]
         except ImageError as error:
             code = _complain(str(error), FAILED)

@@ -76,11 +76,8 @@ def test_no_photograph_goes_where_another_is(album, capsys):
     before = {path: path.read_bytes() for path in album.rglob("*") if path.is_file()}
     assert run("album/a.png", "-o", "album", "--model", "shuffled") == 1
     assert "choose another folder" in capsys.readouterr().err
-<<<<<<< HEAD
-=======
     assert run("album", "-o", "album", "--model", "shuffled") == 1
     assert "album: lies in album" in capsys.readouterr().err
->>>>>>> e56c89b704dc55515770d763411c4a9fdc9f9c7f
     Path("other").mkdir()
     Image.new("RGB", (9, 9)).save("other/a.png")
     assert run("album/a.png", "other/a.png", "-o", "out", "--model", "shuffled") == 1

@@ -315,13 +315,8 @@ def test_what_is_no_photograph_is_one_line(tmp_path, name):
 
 
 def test_damaged_exif_is_left_out(tmp_path, levels):
-<<<<<<< HEAD
-    tags = b"\x12\1\2\0\1\0\0\0AB\0\0" + b"\x69\x87\2\0\4\0\0\0\xff\xff\0\0" + bytes(4)  # texts instead of numbers
-    Image.fromarray(levels).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\2\0" + tags)
-=======
     unit = b"\x28\1\2\0\1\0\0\0A\0\0\0"  # the resolution's, a text instead of a number
     Image.fromarray(levels).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\1\0" + unit + bytes(4))
->>>>>>> e56c89b704dc55515770d763411c4a9fdc9f9c7f
     found = read(tmp_path / "a.jpg")
     assert found.notes == ["damaged EXIF data left out"] and not len(found.exif)
     again(found, tmp_path / "b.jpg")
