@@ -84,7 +84,7 @@ MODELS: dict[str, Model] = {
         kind=COLOUR,
         network="tone.ToneGenerator",
         arguments={},
-        sha256="8189e42646fb4e1152b197182ca38fe507381af1da74591f438aaa1dc8de98d0",
+        sha256="472d670a436a0d7f6da56fcec4d3708d9a9a18e015143d4bcd82c3e76d1c07c5",
         does="contrast and colours of a faded photograph",
         side=64,
     ),
