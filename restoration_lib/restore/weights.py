@@ -80,6 +80,13 @@ class Model:
 
 
 MODELS: dict[str, Model] = {
+    "scratches": Model(
+        kind=DAMAGE,
+        network="refined.RefinedGenerator",
+        arguments={"features": 24, "depth": 3},
+        sha256="",
+        does="scratches, cracks, creases and dust found and painted over",
+    ),
     "faded": Model(
         kind=COLOUR,
         network="tone.ToneGenerator",

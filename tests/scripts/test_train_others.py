@@ -1,0 +1,55 @@
+"""The trainings of the networks for faded photographs and for enlargement: runs of few steps."""
+
+import runpy
+import sys
+
+import numpy as np
+import pytest
+import torch
+from skimage.color import lab2rgb
+
+from restoration_lib.data.files import to_tensor
+
+
+def history(folder):
+    return torch.load(folder / "last.pt", weights_only=True)["history"][-1]
+
+
+@pytest.mark.slow
+def test_faded(load_script, photographs):
+    sizes = {"SIZE": 48, "CROP": 32, "VALIDATION_IMAGES": 2, "VALIDATION_SIZE": 48, "VALIDATION_CROP": 40}
+    load_script("train_faded", BATCH_SIZE=1, **sizes).main(photographs, photographs / "run", 2)
+    names = {f"validation_{name}" for name in ("psnr", "ssim", "ciede2000", "chroma")}
+    assert names < set(history(photographs / "run"))
+
+
+def test_chroma_is_the_distance_from_grey(load_script):
+    script = load_script("train_faded")
+    lab = np.full((8, 8, 3), (60.0, 12.0, -5.0))
+    image = to_tensor((lab2rgb(lab) * 255).round().astype(np.uint8))[None]
+    assert script.chroma(image) == pytest.approx(13, abs=0.5)
+    assert script.chroma(image[:, :1].expand(-1, 3, -1, -1)) == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.slow
+def test_enlargement_begins_with_the_weights_of_another(load_script, photographs):
+    script = load_script(
+        "train_enlarge", CROP=32, BATCH_SIZE=1, FEATURES=4, BLOCKS=1, VALIDATION_IMAGES=2, VALIDATION_CROP=40
+    )
+    script.main(photographs, photographs / "first", 2)
+    assert "validation_psnr_y" in history(photographs / "first")
+    script.main(photographs, photographs / "second", 1, 0, photographs / "first")
+    state = torch.load(photographs / "second" / "last.pt", weights_only=True)["method"]
+    assert state["schedulers.generator"]["base_lrs"] == [script.FURTHER_RATE]
+    begun = script.training.load_best(script.method(1), photographs / "first").networks["generator"].state_dict()
+    for key, value in state["networks.generator"].items():
+        torch.testing.assert_close(value, begun[key], atol=1e-2, rtol=0)  # one step away
+
+
+@pytest.mark.parametrize("name", ["train_faded", "train_enlarge", "train_painter", "ship"])
+def test_wrong_arguments_print_the_usage(name, load_script, monkeypatch):
+
+    script = load_script(name)
+    monkeypatch.setattr(sys, "argv", [script.__file__, "a"])
+    with pytest.raises(SystemExit, match=rf"python scripts/{name}\.py "):
+        runpy.run_path(script.__file__, run_name="__main__")
