@@ -209,3 +209,20 @@ def test_07_enlarges_images_and_07b_reads_the_runs(tmp_path, photos):
     table = (tmp_path / "tiny" / "srgan_pretraining" / "table.md").read_text()
     assert "| PSNR of Y (dB) ↑, set 4x |" in table and "| bicubic |" in table and "| MSE + GAN, first stage |" in table
     assert len(figures(tmp_path / "tiny" / "07b_srgan_pretraining")) == 3
+
+
+@pytest.mark.slow
+def test_08_restores_a_photograph(tmp_path, photos):
+    """By a model chosen by name; headless, there is a page to look at, and no widget."""
+    spec = {"notebook": str(NOTEBOOKS / "08_restore_your_photograph.ipynb"), "profiles": {"tiny": {}}}
+    spec["base"] = {"photograph": str(photos / "3.jpg"), "models": "faded", "strength": 0.5}
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(spec))
+    assert run("sweep", path, out=tmp_path) == 0
+    [record] = records(tmp_path, "own").values()
+    assert record["restored"] == "3.jpg" and "strength 0.5" in record["words"][0]
+    before, after = (np.asarray(Image.open(folder / "3.jpg")) for folder in (photos, record["folder"]))
+    assert before.shape == after.shape and (before != after).any()
+    assert figures(record["folder"]) == {"painted", "detail"}
+    notebook = (record["folder"] / "notebook.ipynb").read_text()
+    assert "widget" not in notebook and 'type=\\"range\\"' in notebook

@@ -66,7 +66,7 @@ def restore_photo(
     if target.exists() and os.path.samefile(source, target):
         raise ImageError(f"{target}: is the photograph itself, which is never overwritten")
     photograph = read(source)
-    given = None if mask is None else _mask(read(Path(mask)).pixels)
+    given = None if mask is None else mask_of(read(Path(mask)).pixels)
     options = {"threshold": threshold, "strength": strength, "mask": given, "device": device, "watch": watch}
     restoration = Restoration(photograph, **options)
     names = restoration.choose() if models == AUTO else _names(models)
@@ -225,7 +225,7 @@ def _names(models: str | Sequence[str]) -> list[str]:
     return models.split(",") if isinstance(models, str) else list(models)
 
 
-def _mask(pixels: "np.ndarray") -> "np.ndarray":
+def mask_of(pixels: "np.ndarray") -> "np.ndarray":
     """Bright pixels (H, W), bool."""
     import numpy as np
 
