@@ -35,6 +35,7 @@ from restoration_lib.networks.refined import paint
 from restoration_lib.restore import weights
 
 VALIDATED = 20  # images of FREE_PHOTOS/test
+CROP = 256  # px
 OURS = "this model"
 SAMPLES = {"samples": "the project's sample images, CC0 and public domain"}
 FREE_PHOTOS = {"free_photos": "CID22 (Cloudinary, CC BY-SA 4.0) and photographs of CLIC 2025 (Unsplash licence)"}
@@ -47,7 +48,7 @@ class Task:
 
     Attributes:
         network: of FREE_PHOTOS and the folders of its training.
-        pairs: degraded and clean images, of clean ones.
+        pairs: degraded and clean images, of clean ones and the side of their crop.
         filters: the best classical ones, by name.
         restore: what its network makes of a pair.
         score: its first metric is the one that the card shows, under the name `metric`.
@@ -56,7 +57,7 @@ class Task:
     """
 
     network: Callable[[str, Sequence[str]], nn.Module]
-    pairs: Callable[[datasets.Images], list[datasets.Pair]]
+    pairs: Callable[..., list[datasets.Pair]]
     filters: Mapping[str, measure.Restorer]
     restore: Callable[[nn.Module, datasets.Pair], Tensor]
     score: measure.Score
@@ -93,14 +94,14 @@ def made(network: nn.Module, pair: datasets.Pair) -> Tensor:
     return network(pair.input)
 
 
-def reduced(images: datasets.Images) -> list[datasets.Pair]:
-    return datasets.degraded_pairs(images, degradations.degradation("downscale", scale=2), 256, multiple=2)
+def reduced(images: datasets.Images, crop: int) -> list[datasets.Pair]:
+    return datasets.degraded_pairs(images, degradations.degradation("downscale", scale=2), crop, multiple=2)
 
 
 MODELS = {
     "scratches": Task(
         network=finder_and_painter,
-        pairs=partial(datasets.degraded_pairs, degrade=partial(degradations.scratched, **PRINT_DAMAGE), crop=256),
+        pairs=partial(datasets.degraded_pairs, degrade=partial(degradations.scratched, **PRINT_DAMAGE)),
         filters={"median 5x5": partial(measure.filtered, baselines.SHUFFLE_BASELINES["median 5x5"])},
         restore=painted,
         score=measure.image_score("psnr"),
@@ -117,7 +118,7 @@ MODELS = {
     ),
     "faded": Task(
         network=tone_generator,
-        pairs=partial(datasets.degraded_pairs, degrade=age, crop=256, draws=4),
+        pairs=partial(datasets.degraded_pairs, degrade=age, draws=4),
         filters={"histogram stretch": partial(measure.filtered, baselines.stretch)},
         restore=made,
         score=measure.image_score("psnr"),
@@ -158,7 +159,8 @@ def rows(name: str, network: nn.Module, sets: Mapping[str, datasets.Images]) -> 
     if name.startswith("enlarge"):
         del restorers[INPUT]  # it has another size
     tables = [
-        measure.measure(restorers, task.pairs(images), task.score).assign(set=key) for key, images in sets.items()
+        measure.measure(restorers, pairs_of(name, key, images), task.score).assign(set=key)
+        for key, images in sets.items()
     ]
     return pd.concat(tables)
 
@@ -172,6 +174,11 @@ def test_sets(name: str, free_photos: str = "", others: str = "-") -> dict[str, 
     for folder in sorted(Path(others).iterdir()) if others != "-" else ():
         files[folder.name] = list_images(folder)
     return {key: datasets.load(paths, SIZES.get(name, 0)) for key, paths in files.items()}
+
+
+def pairs_of(name: str, key: str, images: datasets.Images) -> list[datasets.Pair]:
+    """The centres of our own sets' images, and the whole ones of those that papers measure."""
+    return MODELS[name].pairs(images, crop=CROP if key in ("samples", "free_photos") else 0)
 
 
 def results(table: pd.DataFrame, metric: str) -> list[dict]:
@@ -220,7 +227,7 @@ def failure(name: str, network: nn.Module, table: pd.DataFrame, metric: str) -> 
     """The sample image on which the network gains least over the filter: given, restored, as it was; (3, H, W)."""
     table = table[table["set"] == "samples"].pivot(index="image", columns="method", values=metric)
     worst = (table[OURS] - table[next(iter(MODELS[name].filters))]).idxmin()
-    pair = next(pair for pair in MODELS[name].pairs(test_sets(name)["samples"]) if pair.name == worst)
+    pair = next(pair for pair in pairs_of(name, "samples", test_sets(name)["samples"]) if pair.name == worst)
     with torch.inference_mode():
         shown = [pair.input, MODELS[name].restore(network, pair).clamp(0, 1), pair.target]
     shown = [nn.functional.interpolate(image, pair.target.shape[-2:], mode="nearest") for image in shown]

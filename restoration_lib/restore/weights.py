@@ -91,7 +91,7 @@ MODELS: dict[str, Model] = {
         kind=COLOUR,
         network="tone.ToneGenerator",
         arguments={},
-        sha256="472d670a436a0d7f6da56fcec4d3708d9a9a18e015143d4bcd82c3e76d1c07c5",
+        sha256="a04f01c01ad1fe2fbea8f9136ea1a75635a43012c8c3b191cdba388e3fecdc46",
         does="contrast and colours of a faded photograph",
         side=64,
     ),
@@ -99,7 +99,7 @@ MODELS: dict[str, Model] = {
         kind=IMAGE,
         network="srresnet.SRResNet",
         arguments={"scale": 2, "features": 48, "blocks": 10, "norm": "none", "residual": True},
-        sha256="",
+        sha256="db6619a90d8bdf0297d683ae3885c3bd101f79999fdeb2c30c6b45022f316046",
         does="twice the width and height",
     ),
 }

@@ -62,9 +62,11 @@ def record():
 
 @pytest.fixture
 def register(tmp_path_factory, monkeypatch):
-    """Ship a network and register it, in a folder of its own, which is returned."""
+    """Ship a network and register it, in a folder of its own, which is returned; there are no others."""
     folder = tmp_path_factory.mktemp("weights")
     monkeypatch.setattr(weights, "FOLDER", folder)
+    for name in list(weights.MODELS):
+        monkeypatch.delitem(weights.MODELS, name)
     photo._ready.cache_clear()
 
     def register(name: str, network: torch.nn.Module | None = None, **more):

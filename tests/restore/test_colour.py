@@ -22,7 +22,7 @@ class Gain(nn.Module):
         return self.maps
 
     def adjust(self, images, maps):
-        assert maps.shape[2:] == images.shape[2:]
+        assert maps.shape[2:] in (images.shape[2:], (1, 1))
         return images * maps
 
 

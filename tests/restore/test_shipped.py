@@ -27,18 +27,10 @@ def ship():
         yield module
 
 
-def test_all_files_together_are_small():
-    files = list(weights.FOLDER.glob("*.safetensors"))
-    assert sorted(path.stem for path in files) == sorted(NAMES)
-    assert sum(path.stat().st_size for path in files) <= 30_000_000
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_has_its_hash_and_its_card_says_what_its_record_says(name):
-    network, record = weights.load(name), weights.record(name)
-    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
-    assert (weights.FOLDER / f"{name}.md").read_text(encoding="utf-8") == weights.card(name, record)
-    assert (weights.FOLDER / record["failure"]).exists()
+def test_its_numbers_are_finite_and_its_failure_is_there(name):
+    assert all(torch.isfinite(value).all() for value in weights.load(name).state_dict().values())
+    assert (weights.FOLDER / weights.record(name)["failure"]).exists()
 
 
 @pytest.mark.slow
