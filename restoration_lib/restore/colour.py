@@ -23,7 +23,8 @@ def adjust(
 
     Args:
         network: `measure` takes images (1, 3, h, w) in [0, 1] and makes maps (1, K, h', w'), from 1 x 1, of the image
-            as a whole, to the images' size; `adjust` takes images and maps of their size, or the single one, and makes images.
+            as a whole, to the images' size; `adjust` takes images and maps of their size, or the single one, and makes
+            images.
         side: px, shorter side of the reduced copy, at least, if the photograph is not smaller.
         strength: share of the change, in [0, 1].
         grey: give all channels the luma.
