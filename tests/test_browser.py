@@ -60,11 +60,15 @@ def lab(notebook):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    settings = notebook.parent / ".jupyter" / "settings" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)  # all cells stay in the page, those out of sight, too
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}', encoding="utf-8")
     own = {f"JUPYTER_{name}_DIR": str(notebook.parent / ".jupyter" / name) for name in ("CONFIG", "DATA", "RUNTIME")}
-    settings = [f"--ServerApp.port={port}", f"--ServerApp.root_dir={notebook.parent}", "--IdentityProvider.token="]
+    own["JUPYTERLAB_SETTINGS_DIR"] = str(settings.parents[1])
+    options = [f"--ServerApp.port={port}", f"--ServerApp.root_dir={notebook.parent}", "--IdentityProvider.token="]
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.port_retries=0"]
     with open(notebook.parent / "lab.log", "wb") as log:
-        server = subprocess.Popen([*command, *settings], env={**os.environ, **own}, stdout=log, stderr=log)
+        server = subprocess.Popen([*command, *options], env={**os.environ, **own}, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
@@ -129,6 +133,7 @@ def test_in_jupyterlab_it_runs_the_slider_moves_and_the_panel_restores(browser, 
     folder = notebook.parent
     browser.get(lab)
     wait(browser, ".jp-Notebook .jp-CodeCell")
+    wait(browser, ".jp-Notebook-ExecutionIndicator[data-status='idle']")
     wait(browser, "//div[contains(@class, 'lm-MenuBar-itemLabel') and text() = 'Run']").click()
     wait(browser, "//li[@data-command = 'runmenu:run-all']").click()
     panel = ".jp-OutputArea-output .widget-html .before-after"
