@@ -84,7 +84,7 @@ MODELS: dict[str, Model] = {
         kind=DAMAGE,
         network="refined.RefinedGenerator",
         arguments={"features": 24, "depth": 3},
-        sha256="b78ad432a695354584374b0aaf4c8f9c47475faf388e9489bcd0705b9f7b8731",
+        sha256="ec9adddbf897d208f8b8b9a29254292918aa39be3f06290ab3a022bd5e8b1651",
         does="scratches, cracks, creases and dust found and painted over",
     ),
     "faded": Model(
