@@ -82,6 +82,8 @@ def restore(
 def slider(before: np.ndarray, after: np.ndarray) -> str:
     """Before | after as HTML, on its own: it needs no kernel, no script file, and works from disk.
 
+    JupyterLab would take the arrow keys for its own, but for `data-lm-suppress-shortcuts`.
+
     Args:
         before, after: (H, W, C), see `levels`; they are reduced to SIDE.
     """
@@ -89,7 +91,7 @@ def slider(before: np.ndarray, after: np.ndarray) -> str:
 <div class="before-after" style="--at: 50%">
 <img class="after" alt="the photograph after" src="{_embedded(after)}">
 <img class="before" alt="the photograph before" src="{_embedded(before)}">
-<input type="range" value="50" aria-label="how much is shown as before, in percent"
+<input type="range" value="50" aria-label="how much is shown as before, in percent" data-lm-suppress-shortcuts="true"
   oninput="this.parentNode.style.setProperty('--at', this.value + '%')"><i></i>
 </div>
 <p>Before | after: drag the line, or press the arrow keys.</p>"""
