@@ -189,13 +189,15 @@ class Panel(widgets.VBox):
         self.upload = widgets.FileUpload(accept=",".join(SUFFIXES), description="Choose a file")
         self.path = widgets.Text(str(source), description="or its path", continuous_update=False, layout=wide)
         self.models = {
-            name: widgets.Checkbox(name in chosen, description=f"{name}: {MODELS[name].does}", indent=False)
+            name: widgets.Checkbox(
+                name in chosen, description=f"{name}: {MODELS[name].does}", indent=False, layout=wide
+            )
             for name in names
         }
         sliding = {"continuous_update": False, "layout": wide}
         self.threshold = widgets.FloatSlider(threshold, min=-10, max=10, description="threshold", **sliding)
         self.strength = widgets.FloatSlider(strength, min=0, max=1, step=0.05, description="strength", **sliding)
-        self.show_mask = widgets.ToggleButton(False, description="Show what was painted")
+        self.show_mask = widgets.ToggleButton(False, description="Show what was painted", layout={"width": "auto"})
         self.at_full_size = widgets.Button(description="Restore at full size", button_style="primary")
         self.words, self.view, self.download = widgets.HTML(), widgets.HTML(), widgets.HTML()
         super().__init__([
