@@ -111,12 +111,13 @@ def move_and_compare(browser, selector: str, before: Path, after: Path) -> None:
     """By keys to either end, and with the mouse: what is shown is the file before, the one after, a part of each."""
     from selenium.webdriver import ActionChains, Keys
 
-    knob, page = wait(browser, f"{selector} input"), wait(browser, selector)
-    knob.send_keys(Keys.END)
+    page = wait(browser, selector)
+    knob = page.find_element("css selector", "input")  # transparent: Selenium thinks that it is not displayed
+    ActionChains(browser).click(page).send_keys(Keys.END).perform()
     assert differs(seen(page), before) < 3 < 10 < differs(seen(page), after)
-    knob.send_keys(Keys.HOME)
+    ActionChains(browser).send_keys(Keys.HOME).perform()
     assert differs(seen(page), after) < 3 < 10 < differs(seen(page), before)
-    knob.send_keys(Keys.ARROW_RIGHT)
+    ActionChains(browser).send_keys(Keys.ARROW_RIGHT).perform()
     assert knob.get_attribute("value") == "1"
     ActionChains(browser).move_to_element(knob).click_and_hold().move_by_offset(-knob.size["width"] // 4, 0).perform()
     ActionChains(browser).release().perform()
@@ -133,7 +134,7 @@ def test_in_jupyterlab_it_runs_the_slider_moves_and_the_panel_restores(browser, 
     folder = notebook.parent
     browser.get(lab)
     wait(browser, ".jp-Notebook .jp-CodeCell")
-    wait(browser, ".jp-Notebook-ExecutionIndicator[data-status='idle']")
+    wait(browser, "//div[@id = 'jp-main-statusbar']//span[contains(., '| Idle')]")  # before, nothing runs
     wait(browser, "//div[contains(@class, 'lm-MenuBar-itemLabel') and text() = 'Run']").click()
     wait(browser, "//li[@data-command = 'runmenu:run-all']").click()
     panel = ".jp-OutputArea-output .widget-html .before-after"

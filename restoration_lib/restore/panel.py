@@ -82,6 +82,8 @@ def restore(
 def slider(before: np.ndarray, after: np.ndarray) -> str:
     """Before | after as HTML, on its own: it needs no kernel, no script file, and works from disk.
 
+    JupyterLab would take the arrow keys for its own, but for `data-lm-suppress-shortcuts`.
+
     Args:
         before, after: (H, W, C), see `levels`; they are reduced to SIDE.
     """
@@ -89,7 +91,7 @@ def slider(before: np.ndarray, after: np.ndarray) -> str:
 <div class="before-after" style="--at: 50%">
 <img class="after" alt="the photograph after" src="{_embedded(after)}">
 <img class="before" alt="the photograph before" src="{_embedded(before)}">
-<input type="range" value="50" aria-label="how much is shown as before, in percent"
+<input type="range" value="50" aria-label="how much is shown as before, in percent" data-lm-suppress-shortcuts="true"
   oninput="this.parentNode.style.setProperty('--at', this.value + '%')"><i></i>
 </div>
 <p>Before | after: drag the line, or press the arrow keys.</p>"""
@@ -187,13 +189,15 @@ class Panel(widgets.VBox):
         self.upload = widgets.FileUpload(accept=",".join(SUFFIXES), description="Choose a file")
         self.path = widgets.Text(str(source), description="or its path", continuous_update=False, layout=wide)
         self.models = {
-            name: widgets.Checkbox(name in chosen, description=f"{name}: {MODELS[name].does}", indent=False)
+            name: widgets.Checkbox(
+                name in chosen, description=f"{name}: {MODELS[name].does}", indent=False, layout=wide
+            )
             for name in names
         }
         sliding = {"continuous_update": False, "layout": wide}
         self.threshold = widgets.FloatSlider(threshold, min=-10, max=10, description="threshold", **sliding)
         self.strength = widgets.FloatSlider(strength, min=0, max=1, step=0.05, description="strength", **sliding)
-        self.show_mask = widgets.ToggleButton(False, description="Show what was painted")
+        self.show_mask = widgets.ToggleButton(False, description="Show what was painted", layout={"width": "auto"})
         self.at_full_size = widgets.Button(description="Restore at full size", button_style="primary")
         self.words, self.view, self.download = widgets.HTML(), widgets.HTML(), widgets.HTML()
         super().__init__([
