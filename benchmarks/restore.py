@@ -1,4 +1,4 @@
-"""Restoring large photographs: `python benchmarks/restore.py [--megapixels 48] [--random] [MODEL …]`.
+"""Restoring large photographs: `python benchmarks/restore.py [--megapixels 48] [MODEL …]`.
 
 Prints one JSON line a model, for a colour photograph of so many megapixels, 3:2, of 8 bits, in memory:
 
@@ -9,9 +9,7 @@ Prints one JSON line a model, for a colour photograph of so many megapixels, 3:2
     conv_share     share of the machine's convolution speed that it reaches: the time that PyTorch's own convolutions
                    take on the sizes of one tile, as often as the tiles are many, by the time that it took
 
-With one CPU thread (OMP_NUM_THREADS=1) the times are the processor's. "enlarge-4x" gets a quarter of the pixels: it
-would make more than are made. With --random, models of chance in the sizes that are planned stand in for those that are
-shipped. Each model runs in a process of its own.
+With one CPU thread (OMP_NUM_THREADS=1) the times are the processor's. Each model runs in a process of its own.
 """
 
 import argparse
@@ -34,17 +32,7 @@ from restoration_lib.restore.colour import measured
 from restoration_lib.restore.damage import Mender
 from restoration_lib.restore.photograph import Photograph, read, write
 from restoration_lib.restore.tiles import run, side_that_fits
-from restoration_lib.restore.weights import COLOUR, DAMAGE, IMAGE, MODELS, Model
-
-ENLARGER = {"features": 48, "blocks": 8, "norm": "none", "residual": True}
-COLOURS = {"features": 16, "upsampling": "resize", "norm": "none", "output": "colour"}
-PLANNED = {
-    "scratches": Model(DAMAGE, "refined.RefinedGenerator", {"features": 24, "depth": 3}, "", ""),
-    "faded": Model(COLOUR, "resnet.OldPhotoGenerator", COLOURS, "", ""),
-    "shuffled": Model(IMAGE, "fcn.ResidualFCN", {"channels": 48, "blocks": 6}, "", ""),
-    "enlarge-2x": Model(IMAGE, "srresnet.SRResNet", {"scale": 2, **ENLARGER}, "", ""),
-    "enlarge-4x": Model(IMAGE, "srresnet.SRResNet", {"scale": 4, **ENLARGER}, "", ""),
-}
+from restoration_lib.restore.weights import COLOUR, MODELS
 
 
 def photograph_of(megapixels: float) -> np.ndarray:
@@ -58,7 +46,7 @@ def of_convolutions(name: str, ready: object, pixels: np.ndarray, device: torch.
     """Seconds of the convolutions that the model's networks need for the photograph, by themselves."""
     if isinstance(ready, Mender):
         pairs = [(ready.network.finder, ready.of_finder, 3), (ready.network.painter, ready.of_painter, 7)]
-        return sum(_of_tiles(*pair, pixels, device) for pair in pairs if pair[0])
+        return sum(_of_tiles(*pair, pixels, device) for pair in pairs)
     if MODELS[name].kind == COLOUR:
         calls = _calls(ready, lambda: measured(ready, pixels, MODELS[name].side))
         return sum(count * convolution_ms(*call, device) for call, count in calls.items()) / 1000
@@ -84,7 +72,7 @@ def _calls(network, work):
 def row(name: str, megapixels: float) -> dict:
     device = pick_device()
     clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-    pixels = photograph_of(megapixels / 4 if name == "enlarge-4x" else megapixels)
+    pixels = photograph_of(megapixels)
     height, width, _ = pixels.shape
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.png"), Path(folder, "out.png")
@@ -127,27 +115,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*")
     parser.add_argument("--megapixels", type=float, default=48)
-    parser.add_argument("--random", action="store_true")
     options = parser.parse_args()
-    if options.random:
-        MODELS.update(PLANNED)
-        photo.load = of_chance
     if len(options.models) == 1:
         print(json.dumps(row(options.models[0], options.megapixels)), flush=True)
         return
     for name in options.models or MODELS:
-        more = ["--random"] if options.random else []
-        subprocess.run([sys.executable, __file__, name, "--megapixels", str(options.megapixels), *more], check=True)
-
-
-def of_chance(name: str) -> torch.nn.Module:
-    """A network of PLANNED; the one for damage finds it in two of a hundred pixels, or so."""
-    torch.manual_seed(0)
-    network = MODELS[name].build()
-    if MODELS[name].kind == DAMAGE:
-        torch.nn.init.normal_(network.finder.last.weight, std=0.3)
-        torch.nn.init.constant_(network.finder.last.bias, -2)
-    return network
+        subprocess.run([sys.executable, __file__, name, "--megapixels", str(options.megapixels)], check=True)
 
 
 if __name__ == "__main__":

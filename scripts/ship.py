@@ -188,27 +188,30 @@ def results(table: pd.DataFrame, metric: str) -> list[dict]:
     return [{"images": f"{key} ({counts[key]})", **row.round(3).to_dict()} for key, row in means.iterrows()]
 
 
-def steps_of(folder: str) -> tuple[int, float]:
-    """Steps and minutes of a training."""
+def training_of(folder: str) -> tuple[str, str]:
+    """Steps of a training, those until its best checkpoint first where they are fewer, and its minutes."""
     state = torch.load(Path(folder, training.LAST), weights_only=True)
-    return state["step"], state["seconds"] / 60
+    validated = [row for row in state["history"] if any(name.startswith("validation_") for name in row)]
+    first = next(name for name in validated[0] if name.startswith("validation_"))
+    best, steps = max(validated, key=lambda row: row[first])["step"], state["step"]
+    return str(steps) if best == steps else f"{best} (of {steps})", f"{state['seconds'] / 60:.0f}"
 
 
 def main(name: str, free_photos: str, others: str, *folders: str) -> None:
-    torch.manual_seed(0)
+    torch.set_num_threads(1)  # as in the training: the record names the device
     task, network = MODELS[name], MODELS[name].network(free_photos, folders).eval()
     for parameter in network.parameters():
         parameter.data = parameter.half().float()  # as it will be read
     table = rows(name, network, test_sets(name, free_photos, others))
     metric = table.columns.difference(["set", "image", "method"])[0]
     print(table.groupby(["set", "method"], sort=False)[metric].mean().unstack("method").round(2))
-    trained = [steps_of(folder) for folder in folders]
+    steps, minutes = zip(*map(training_of, reversed(folders)), strict=True)
     record = {
         "does": task.does,
         "data": task.data,
         "training": {
-            "steps": " + ".join(str(steps) for steps, _ in reversed(trained)),
-            "minutes": " + ".join(f"{minutes:.0f}" for _, minutes in reversed(trained)),
+            "steps": " + ".join(steps),
+            "minutes": " + ".join(minutes),
             "device": devices.describe(torch.device("cpu")),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "date": datetime.date.today().isoformat(),

@@ -1,5 +1,6 @@
 """A generator that finds the damage first, and paints there alone."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -46,10 +47,15 @@ class RefinedGenerator(nn.Module):
 def paint(painter: nn.Module, images: Tensor, damage: Tensor, threshold: float = 0.0) -> Tensor:
     """Images (N, 3, H, W) with new pixels where the logits `damage` (N, 1, H, W) exceed the threshold."""
     found = damage > threshold
-    filled = fill(images, found.float())
-    seen = torch.cat([2 * filled - 1, 2 * images - 1, damage.sigmoid()], 1)
+    return torch.where(found, redrawn(painter, images, fill(images, found.float()), damage.sigmoid()), images)
+
+
+def redrawn(painter: Callable[[Tensor], Tensor], images: Tensor, filled: Tensor, certainty: Tensor) -> Tensor:
+    """All pixels of images (N, 3, H, W) as the painter would have them, of the `filled` images and of how certain the
+    damage is, (N, 1, H, W) in [0, 1]."""
+    seen = torch.cat([2 * filled - 1, 2 * images - 1, certainty], 1)
     correction, keep = painter(seen).float().split([3, 1], 1)
-    return torch.where(found, torch.lerp(filled, images, keep.sigmoid()) + correction, images)
+    return torch.lerp(filled, images, keep.sigmoid()) + correction
 
 
 class Pyramid(nn.Module):

@@ -1,24 +1,25 @@
 """Damage found and painted over, nothing else touched: the two halves of `RefinedGenerator`, in tiles."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from restoration_lib.networks.refined import ROUNDS, RefinedGenerator, fill, pull, push
+from restoration_lib.networks.refined import ROUNDS, RefinedGenerator, fill, pull, push, redrawn
 from restoration_lib.restore.levels import bands, images_of, pixels_of
 from restoration_lib.restore.tiles import Watch, reach, run, side_that_fits, tiles, unwatched
 
 AT_ONCE = 2**22  # px: what is not larger is filled as a whole
-WITHOUT_PAINTER = 1024  # px, side of the tiles that are filled and not painted
 
 
 class Mender:
-    """A `RefinedGenerator` ready for photographs; where it has no painter (None), what is filled stays so."""
+    """A `RefinedGenerator` ready for photographs."""
 
     def __init__(self, network: RefinedGenerator):
         self.network = network
         self.of_finder = reach(_Finder(network.finder))
-        self.of_painter = reach(network.painter, 7) if network.painter else None
+        self.of_painter = reach(network.painter, 7)
 
     def find(self, pixels: np.ndarray, watch: Watch = unwatched) -> np.ndarray:
         """Logits (H, W), float16, of where a photograph (H, W, C) is damaged."""
@@ -46,10 +47,8 @@ class Mender:
             grey: paint grey in all channels.
         """
         filling, mended = Filling(pixels, mask), pixels.copy()
-        painter = self.network.painter
-        margin = self.of_painter.margin if painter else 0
-        side = side_that_fits(painter, self.of_painter) if painter else WITHOUT_PAINTER
-        for tile in tiles(*mask.shape, side, margin):
+        side = side_that_fits(self.network.painter, self.of_painter)
+        for tile in tiles(*mask.shape, side, self.of_painter.margin):
             inside = mask[tile.core]
             if inside.any():
                 certainty = mask[tile.seen] if logits is None else _sigmoid(logits[tile.seen])
@@ -61,12 +60,9 @@ class Mender:
 
     @torch.inference_mode()
     def _painted(self, filled: Tensor, images: Tensor, certainty: np.ndarray) -> Tensor:
-        """As `RefinedGenerator.forward` paints."""
-        if not self.network.painter:
-            return filled
-        seen = torch.cat([2 * filled - 1, 2 * images - 1, torch.from_numpy(certainty).float()[None, None]], 1)
-        correction, keep = run(self.network.painter, self.of_painter, seen).float().cpu().split([3, 1], 1)
-        return torch.lerp(filled, images, keep.sigmoid()) + correction
+        painter = partial(run, self.network.painter, self.of_painter)
+        certainty = torch.from_numpy(certainty).float()[None, None]
+        return redrawn(lambda seen: painter(seen).cpu(), images, filled, certainty)
 
 
 class _Finder(nn.Module):

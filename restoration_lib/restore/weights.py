@@ -1,16 +1,7 @@
 """The networks that come with the library, their weights, and a card of each.
 
 A model is an entry of MODELS and a file, weights/NAME.safetensors: numbers in half precision, and the record of the run
-that made them. `ship` writes the file and, from the record, the card weights/NAME.md, and says the hash for the entry:
-
-    "enlarge-2x": Model(
-        kind=IMAGE,
-        network="srresnet.SRResNet",
-        arguments={"scale": 2, "features": 48, "blocks": 8, "norm": "none", "residual": True},
-        sha256="…",
-        does="twice the width and height",
-    ),
-
+that made them. `ship` writes the file and, from the record, the card weights/NAME.md, and says the hash for the entry.
 A file is read only if it has the hash of its entry, and a safetensors file holds numbers and text: none runs code.
 """
 
@@ -54,8 +45,6 @@ class Model:
         arguments: of the class.
         sha256: of the file.
         does: in a few words, for help and messages.
-        untrained: attributes of the network that have no weights yet; they become None, and what can do without them
-            does, such as `RefinedGenerator` without "painter".
         side: of a "colour" model, px: shorter side of the reduced copy, as in its training.
     """
 
@@ -64,7 +53,6 @@ class Model:
     arguments: Mapping
     sha256: str
     does: str
-    untrained: tuple[str, ...] = ()
     side: int = 256
 
     def __post_init__(self):
@@ -74,8 +62,6 @@ class Model:
         """The network with weights of chance."""
         module, _, name = self.network.partition(".")
         network = getattr(import_module(f"restoration_lib.networks.{module}"), name)(**self.arguments)
-        for part in self.untrained:
-            setattr(network, part, None)
         return network.eval().requires_grad_(False)
 
 
@@ -162,8 +148,7 @@ def ship(name: str, network: "nn.Module", record: Mapping, folder: Path = FOLDER
     """Write weights/NAME.safetensors, in half precision, and its card: both whole or not at all.
 
     Args:
-        network: trained, of the class and the arguments of the entry in MODELS. Parts that are not trained are None: a
-            finder alone is the `finder` of a `RefinedGenerator` whose `painter` is None.
+        network: trained, of the class and the arguments of the entry in MODELS.
         record: of the run, as JSON values; the card shows
 
             "does": what the model does, a sentence or two,

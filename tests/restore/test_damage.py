@@ -23,21 +23,15 @@ def test_filled_in_parts_is_filled_as_a_whole(shape, monkeypatch):
         assert torch.allclose(filling.part(*tile.seen), whole[..., *tile.seen], atol=1e-6)
 
 
-@pytest.mark.parametrize("painter", [True, False])
 @pytest.mark.parametrize("shape", [(203, 131), (50, 300), (3, 2), (1, 1), (1, 90)])
-def test_mended_in_tiles_is_the_generators_own(of_chance, painter, shape, monkeypatch):
+def test_mended_in_tiles_is_the_generators_own(of_chance, shape, monkeypatch):
     network = of_chance("scratches")
     mender = Mender(network)
     monkeypatch.setattr(tiles, "CPU_BYTES", mender.of_painter.bytes * (2 * mender.of_painter.margin + 48) ** 2)
     monkeypatch.setattr(damage, "AT_ONCE", 500)
-    monkeypatch.setattr(damage, "WITHOUT_PAINTER", 40)
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     with torch.inference_mode():
         whole, expected = network(images_of(pixels))
-    if not painter:
-        whole = fill(images_of(pixels), (expected > 0).float())
-        network.painter = None
-        mender = Mender(network)
     logits = mender.find(pixels)
     np.testing.assert_allclose(logits, expected[0, 0], rtol=1e-3, atol=1e-3)
     mask = logits > 0

@@ -46,14 +46,6 @@ def test_weights_come_back_in_half_precision(register, of_chance, record):
     assert (folder / "shuffled.md").read_text(encoding="utf-8") == card("shuffled", weights.record("shuffled")) == CARD
 
 
-def test_what_is_not_trained_is_not_shipped(register, of_chance):
-    network = of_chance("scratches")
-    network.painter = None
-    register("scratches", network, untrained=("painter",))
-    loaded = load("scratches")
-    assert loaded.painter is None and torch.equal(loaded.finder.last.bias, network.finder.last.bias)
-
-
 class Code:
     def __reduce__(self):
         return pytest.fail, ("code was run",)

@@ -1,50 +1,32 @@
 """The training of the finder that ships, of made images and few steps: checkpoints, going on, usage."""
 
-import importlib.util
 import math
 import runpy
 import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from restoration_lib.data.damage import PRINT_DAMAGE
 from restoration_lib.data.datasets import degraded_pairs, load
 from restoration_lib.degradations import scratched
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train_finder.py"
+TINY = {
+    "SIZE": 48, "CROP": 32, "BATCH_SIZE": 1, "VALIDATION_IMAGES": 2, "VALIDATION_CROP": 32, "VALIDATE_EVERY": 2
+}  # fmt: skip
 
 
 @pytest.fixture
-def script(monkeypatch):
-    """The script with tiny sizes and without the samples."""
-    spec = importlib.util.spec_from_file_location("train_finder", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sizes = {"SIZE": 48, "CROP": 32, "BATCH_SIZE": 1, "VALIDATION_IMAGES": 2, "VALIDATION_CROP": 32}
-    for name, value in (sizes | {"VALIDATE_EVERY": 2}).items():
-        assert hasattr(module, name)
-        monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(module.samples, "split", lambda which: {"train": []})
-    threads = torch.get_num_threads()
-    yield module
-    torch.set_num_threads(threads)
+def script(load_script):
+    return load_script("train_finder", **TINY)
 
 
 @pytest.fixture
-def folders(tmp_path):
-    """Photographs and overlay images, made of coarse noise."""
-    rng = np.random.default_rng(0)
-    for part, count in (("photos/train", 3), ("photos/test", 3), ("overlays", 4)):
-        (tmp_path / part).mkdir(parents=True)
-        for k in range(count):
-            coarse = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
-            coarse.resize((60, 50), Image.Resampling.BICUBIC).save(tmp_path / part / f"{k}.png")
-    return tmp_path / "photos", tmp_path / "overlays"
+def folders(photographs):
+    """Photographs and overlay images."""
+    return photographs, photographs / "overlays"
 
 
 @pytest.mark.slow
@@ -119,7 +101,7 @@ def test_scores_are_those_of_counted_pixels(script, folders):
 
 
 @pytest.mark.parametrize("arguments", [[], ["a", "b", "c"], ["a", "b", "c", "many"], [*"abc", "5", "0", *"de"]])
-def test_wrong_arguments_print_the_usage(arguments, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+def test_wrong_arguments_print_the_usage(arguments, script, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [script.__file__, *arguments])
     with pytest.raises(SystemExit, match=r"python scripts/train_finder\.py FREE_PHOTOS OVERLAYS FOLDER STEPS"):
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        runpy.run_path(script.__file__, run_name="__main__")
