@@ -83,7 +83,7 @@ def tone_generator(free_photos: str, folders: Sequence[str]) -> nn.Module:
 
 
 def enlarger(free_photos: str, folders: Sequence[str]) -> nn.Module:
-    return training.load_best(train_enlarge.method(1), folders[0]).networks["generator"]
+    return training.load_best(train_enlarge.method(2, 1), folders[0]).networks["generator"]
 
 
 def painted(network: nn.Module, pair: datasets.Pair) -> Tensor:

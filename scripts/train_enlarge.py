@@ -1,61 +1,69 @@
-"""Train the network that doubles width and height, which ships:
+"""Train the network that multiplies width and height, which ships:
 
-    python scripts/train_enlarge.py FREE_PHOTOS FOLDER STEPS [SEED [START]]
+    python scripts/train_enlarge.py SCALE FREE_PHOTOS FOLDER STEPS [SEED [START]]
 
-FREE_PHOTOS holds train/, photographs that train beside the samples, and test/, of which the first 20 validate. FOLDER
-receives the checkpoints: called again with the same arguments, the training goes on after the last one, and ends bit
-for bit as if it had never stopped. STEPS and SEED (0) are numbers; START is the FOLDER of another training, whose best
-weights this one begins with.
+SCALE is 2 or 4. FREE_PHOTOS holds train/, photographs that train beside the samples, and test/, of which the first 20
+validate. FOLDER receives the checkpoints: called again with the same arguments, the training goes on after the last
+one, and ends bit for bit as if it had never stopped. STEPS and SEED (0) are numbers; START is the FOLDER of another
+training, whose best weights this one begins with, or "shipped", for those that the library holds.
 """
 
 import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from restoration_lib import degradations, training
 from restoration_lib.data import batches, datasets, samples
 from restoration_lib.data.files import list_images
 from restoration_lib.evaluation import measure, super_resolution
 from restoration_lib.methods.srgan import SRGAN
+from restoration_lib.restore import weights
 
-SCALE, FEATURES, BLOCKS = 2, 48, 10
-CROP, BATCH_SIZE = 96, 4  # px of the large images; crops
+SIZES = {2: {"features": 48, "blocks": 10}, 4: {"features": 64, "blocks": 16}}
+CROP = {2: 96, 4: 128}  # px of the large images
+BATCH_SIZE = 4  # crops
 NEW_RATE, FURTHER_RATE = 4e-4, 3e-4  # learning rates, from new weights and from those of START; at 1e-3 it diverges
 VALIDATION_IMAGES, VALIDATION_CROP, VALIDATE_EVERY = 20, 192, 500  # the last in steps
 
 
-def training_images(free_photos: Path) -> datasets.Images:
+def training_images(free_photos: Path, crop: int) -> datasets.Images:
     photographs = list_images(free_photos / "train") + samples.split("photographs")["train"]
-    return datasets.load(photographs + samples.split("paintings")["train"], min_side=CROP)
+    return datasets.load(photographs + samples.split("paintings")["train"], min_side=crop)
 
 
-def method(steps: int, learning_rate: float = NEW_RATE) -> SRGAN:
+def method(scale: int, steps: int, learning_rate: float = NEW_RATE) -> SRGAN:
     """The first stage alone: the squared error, no norm, from the bicubic enlargement."""
-    sizes = {"scale": SCALE, "features": FEATURES, "blocks": BLOCKS, "norm": "none", "residual": True}
-    rates = {"learning_rate": learning_rate}
-    return SRGAN(pretraining_steps=steps, adversarial_steps=0, losses={"content": 1.0}, **sizes, **rates)
+    lengths = {"pretraining_steps": steps, "adversarial_steps": 0}
+    return SRGAN(**lengths, scale=scale, norm="none", residual=True, learning_rate=learning_rate, **SIZES[scale])
 
 
-def main(free_photos: str, folder: str, steps: int, seed: int = 0, start: str = "") -> None:
+def begun(scale: int, start: str) -> nn.Module:
+    """The network that a training begins with."""
+    if start == "shipped":
+        return weights.load(f"enlarge-{scale}x")
+    return training.load_best(method(scale, 1), start).networks["generator"]
+
+
+def main(scale: int, free_photos: str, folder: str, steps: int, seed: int = 0, start: str = "") -> None:
     torch.set_num_threads(1)  # sums over several threads end in other bits
     torch.manual_seed(seed)
-    degrade = degradations.degradation("downscale", scale=SCALE)
-    images = training_images(Path(free_photos))
-    options = {"crop": CROP, "batch_size": BATCH_SIZE, "steps": steps, "seed": seed, "turned": True}
+    degrade = degradations.degradation("downscale", scale=scale)
+    images = training_images(Path(free_photos), CROP[scale])
+    options = {"crop": CROP[scale], "batch_size": BATCH_SIZE, "steps": steps, "seed": seed, "turned": True}
     validation = datasets.load(list_images(Path(free_photos, "test"))[:VALIDATION_IMAGES])
-    pairs = datasets.degraded_pairs(validation, degrade, VALIDATION_CROP, multiple=SCALE)
-    validate = measure.validator(pairs, super_resolution.score(SCALE, "psnr_y"))
+    pairs = datasets.degraded_pairs(validation, degrade, VALIDATION_CROP, multiple=scale)
+    validate = measure.validator(pairs, super_resolution.score(scale, "psnr_y"))
     print(f"{len(images)} images, {steps} steps", flush=True)
-    enlarger = method(steps, FURTHER_RATE if start else NEW_RATE)
+    enlarger = method(scale, steps, FURTHER_RATE if start else NEW_RATE)
     if start:
-        begun = training.load_best(method(1), start).networks["generator"]
-        enlarger.networks["generator"].load_state_dict(begun.state_dict())
+        enlarger.networks["generator"].load_state_dict(begun(scale, start).state_dict())
     crops = batches.CropBatches(images, degrade, **options)
     training.fit(enlarger, crops, folder, validate, VALIDATE_EVERY, log_every=100)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (4, 5, 6) or not all(text.isdecimal() for text in sys.argv[3:5]):
+    if len(sys.argv) not in (5, 6, 7) or sys.argv[1] not in "24" or not all(map(str.isdecimal, sys.argv[4:6])):
         sys.exit(__doc__)
-    main(*sys.argv[1:3], *map(int, sys.argv[3:5]), *sys.argv[5:])
+    main(int(sys.argv[1]), *sys.argv[2:4], *map(int, sys.argv[4:6]), *sys.argv[6:])

@@ -5,7 +5,8 @@
 FREE_PHOTOS holds train/, photographs that train beside the samples, and test/, of which the first 20 validate; OVERLAYS
 holds overlay images, split by their names. FOLDER receives the checkpoints: called again with the same arguments, the
 training goes on after the last one, and ends bit for bit as if it had never stopped. STEPS and SEED (0) are numbers;
-START is the FOLDER of another training, whose best weights this one begins with.
+START is the FOLDER of another training, whose best weights this one begins with, or "shipped", for those that the
+library holds.
 """
 
 import sys
@@ -22,6 +23,7 @@ from restoration_lib.data.damage import PRINT_DAMAGE, PrintBatches
 from restoration_lib.data.files import list_images
 from restoration_lib.degradations import damage_mask, scratched
 from restoration_lib.methods.finder import Finder
+from restoration_lib.restore import weights
 
 SIZE, CROP, BATCH_SIZE = 768, 160, 4  # px, shorter side of the photographs at most; px; crops
 VALIDATION_IMAGES, VALIDATION_CROP, VALIDATE_EVERY = 20, 256, 1000  # the last in steps
@@ -67,9 +69,12 @@ def scores(finder: Finder, pair: datasets.Pair) -> dict[str, Tensor]:
 
 def begin_with(finder: Finder, start: str) -> None:
     """Give the network and its running mean the running mean of another training."""
-    mean = training.load_best(Finder(steps=1), start).networks["average"].module.state_dict()
+    if start == "shipped":
+        mean = weights.load("scratches").finder
+    else:
+        mean = training.load_best(Finder(steps=1), start).networks["average"].module
     for network in (finder.networks["finder"], finder.networks["average"].module):
-        network.load_state_dict(mean)
+        network.load_state_dict(mean.state_dict())
 
 
 def main(free_photos: str, overlays: str, folder: str, steps: int, seed: int = 0, start: str = "") -> None:

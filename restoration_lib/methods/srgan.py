@@ -1,6 +1,8 @@
 """Super-resolution, first by the mean squared error, then perceptual and adversarial (SRGAN, Ledig et al. 2017)."""
 
 import copy
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -39,7 +41,8 @@ class SRGAN(Method):
         pretraining_steps, adversarial_steps: length of the two stages; 0 leaves one out.
         scale, features, blocks, norm, residual: of the generator, see `networks.srresnet`.
         vgg: the judge of the content, `networks.vgg.VGG`, needed where there is a second stage.
-        losses: weight of each of LOSSES in the second stage; 1 and 1e-3 in the paper, 0 leaves one out.
+        losses: weight of each of LOSSES in the second stage, where there is one; 1 and 1e-3 in the paper, 0 leaves one
+            out.
         learning_rate: of the first stage, Adam, betas (0.9, 0.999); up for a moment, then down half a cosine.
         adversarial_learning_rate: of both networks in the second stage; a tenth for its second half, as in the paper.
         discriminator_features: size of the discriminator.
@@ -60,7 +63,7 @@ class SRGAN(Method):
         norm: str = "batch",
         residual: bool = False,
         vgg: VGG | None = None,
-        losses: dict[str, float],
+        losses: Mapping[str, float] = MappingProxyType({}),
         learning_rate: float = 1e-4,
         adversarial_learning_rate: float = 1e-4,
         discriminator_features: int = 64,
@@ -68,7 +71,8 @@ class SRGAN(Method):
         super().__init__()
         check("pretraining_steps", pretraining_steps, 0)
         check("adversarial_steps", adversarial_steps, 0)
-        loss_terms.check_weights(losses, LOSSES)
+        if losses or adversarial_steps:
+            loss_terms.check_weights(losses, LOSSES)
         check("learning_rate", learning_rate, above=0)
         check("adversarial_learning_rate", adversarial_learning_rate, above=0)
         if not pretraining_steps and not adversarial_steps:

@@ -75,6 +75,13 @@ def test_a_training_begins_with_the_weights_of_another(script, folders, tmp_path
     assert state["schedulers.finder"]["base_lrs"] == [script.FURTHER_RATE]
 
 
+def test_a_training_begins_with_what_ships(script):
+    finder = script.Finder(steps=1)
+    script.begin_with(finder, "shipped")
+    found = finder.find(torch.full((1, 3, 32, 32), 0.25))
+    torch.testing.assert_close(found, script.weights.load("scratches").finder(torch.full((1, 3, 32, 32), -0.5)))
+
+
 def test_scores_are_those_of_counted_pixels(script, folders):
     """A finder that finds the left half of whatever it is shown, and is sure of a quarter."""
 

@@ -31,19 +31,28 @@ def test_chroma_is_the_distance_from_grey(load_script):
     assert script.chroma(image[:, :1].expand(-1, 3, -1, -1)) == pytest.approx(0, abs=0.1)
 
 
+TINY = {"SIZES": {2: {"features": 4, "blocks": 1}}, "CROP": {2: 32}, "BATCH_SIZE": 1, "VALIDATION_IMAGES": 2}
+
+
 @pytest.mark.slow
 def test_enlargement_begins_with_the_weights_of_another(load_script, photographs):
-    script = load_script(
-        "train_enlarge", CROP=32, BATCH_SIZE=1, FEATURES=4, BLOCKS=1, VALIDATION_IMAGES=2, VALIDATION_CROP=40
-    )
-    script.main(photographs, photographs / "first", 2)
+    script = load_script("train_enlarge", VALIDATION_CROP=40, **TINY)
+    script.main(2, photographs, photographs / "first", 2)
     assert "validation_psnr_y" in history(photographs / "first")
-    script.main(photographs, photographs / "second", 1, 0, photographs / "first")
+    script.main(2, photographs, photographs / "second", 1, 0, photographs / "first")
     state = torch.load(photographs / "second" / "last.pt", weights_only=True)["method"]
     assert state["schedulers.generator"]["base_lrs"] == [script.FURTHER_RATE]
-    begun = script.training.load_best(script.method(1), photographs / "first").networks["generator"].state_dict()
+    begun = script.begun(2, photographs / "first").state_dict()
     for key, value in state["networks.generator"].items():
         torch.testing.assert_close(value, begun[key], atol=1e-2, rtol=0)  # one step away
+
+
+def test_enlargement_begins_with_what_ships(load_script):
+    script = load_script("train_enlarge")
+    network = script.method(2, 1).networks["generator"]
+    network.load_state_dict(script.begun(2, "shipped").state_dict())
+    shipped = script.weights.load("enlarge-2x")(torch.ones(1, 3, 4, 4))
+    assert torch.equal(network(torch.ones(1, 3, 4, 4)), shipped)
 
 
 @pytest.mark.parametrize("name", ["train_faded", "train_enlarge", "train_painter", "ship"])
