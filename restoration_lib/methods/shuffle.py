@@ -1,6 +1,7 @@
 """A restorer trained on pairs, with or without a discriminator: made for shuffled pixels, fit for any damage."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from restoration_lib.networks.picker import Picker
 GENERATORS = {
     "fcn": ResidualFCN,
     "picker": Picker,
+    "corrected_picker": partial(Picker, corrected=True),
 }  # of (channels, blocks), [0, 1] to [0, 1]; a new one needs a line here
 MIXED_PAIRS = ("mismatched", "cutmix")
 LOSSES = (*loss_terms.RECONSTRUCTION, "adversarial")

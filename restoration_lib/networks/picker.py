@@ -21,21 +21,26 @@ class Picker(nn.Module):
         channels: width of the trunk.
         blocks: number of residual blocks.
         window: side of the window in pixels, odd.
+        corrected: add a correction to the mean, which `fcn` adds to the input: colours between those of the image.
     """
 
-    def __init__(self, channels: int = 48, blocks: int = 6, window: int = 7):
+    def __init__(self, channels: int = 48, blocks: int = 6, window: int = 7, corrected: bool = False):
         super().__init__()
         check("window", window, 1, odd=True)
-        self.window = window
-        self.trunk = Trunk(channels, blocks, outputs=window**2)
+        self.window, self.corrections = window, 3 if corrected else 0
+        self.trunk = Trunk(channels, blocks, outputs=window**2 + self.corrections)
 
-    def weights(self, images: Tensor) -> Tensor:
-        """Weight (N, window², H, W) of each neighbour, raster order; they sum to 1."""
-        logits = run_padded(self.trunk, 2 * images - 1, FOLD)
-        return logits.to(torch.float32, memory_format=torch.contiguous_format).softmax(1)
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The weight (N, window², H, W) of each neighbour, raster order, which sum to 1; and corrections (N, 3, H, W),
+        or (N, 0, H, W) where there are none."""
+        made = run_padded(self.trunk, 2 * images - 1, FOLD)
+        logits, corrections = made.split([self.window**2, self.corrections], 1)
+        return logits.to(torch.float32, memory_format=torch.contiguous_format).softmax(1), corrections.float()
 
     def forward(self, images: Tensor) -> Tensor:
-        return WeightedMean.apply(self.weights(images), pad(images.float().contiguous(), *[self.window // 2] * 4))
+        weights, corrections = self.predict(images)
+        mean = WeightedMean.apply(weights, pad(images.float().contiguous(), *[self.window // 2] * 4))
+        return mean + corrections if self.corrections else mean
 
 
 class WeightedMean(torch.autograd.Function):

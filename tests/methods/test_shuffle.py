@@ -221,7 +221,7 @@ def test_argument_that_means_nothing_is_refused_by_name(arguments, message):
         restorer(**arguments)
 
 
-@pytest.mark.parametrize("generator", ["fcn", "picker"])
+@pytest.mark.parametrize("generator", ["fcn", "picker", "corrected_picker"])
 def test_one_small_batch_is_learnt_by_heart(generator):
     rows, columns = torch.meshgrid(torch.linspace(0, 1, 16), torch.linspace(0, 1, 16), indexing="ij")
     smooth = torch.stack([torch.stack([rows, columns, (rows + k * columns) / (1 + k)]) for k in (0.3, 1.0)])
@@ -261,7 +261,7 @@ def test_state_taken_back_goes_on_as_the_one_it_was_taken_from():
             assert torch.equal(value, other.networks[name].state_dict()[key]), f"{name}.{key}"
 
 
-@pytest.mark.parametrize("generator", ["fcn", "picker"])
+@pytest.mark.parametrize("generator", ["fcn", "picker", "corrected_picker"])
 def test_bf16_terms_are_finite_and_in_float32(generator):
     losses = {"adversarial": 0.1, "ms_ssim": 0.5, "cosine": 0.5}
     method, reference = (restorer(generator=generator, losses=losses) for _ in range(2))

@@ -34,28 +34,32 @@ def pick_naively(image, weights, window):
 
 def test_picker_starts_at_the_mean_of_the_window():
     with torch.no_grad():
-        weights = Picker(16, 2).weights(torch.rand(1, 3, 32, 32))
+        weights = Picker(16, 2).predict(torch.rand(1, 3, 32, 32))[0]
     np.testing.assert_allclose(weights, np.full((1, 49, 32, 32), 1 / 49), rtol=0.5)
 
 
+@pytest.mark.parametrize("corrected", [False, True])
 @pytest.mark.parametrize("window", [1, 3, 5, 7])
 @pytest.mark.parametrize(("height", "width"), [(9, 12), (7, 5), (2, 3)])
-def test_picker_equals_a_loop_over_pixels(window, height, width):
-    picker = decided(Picker(8, 1, window))
+def test_picker_equals_a_loop_over_pixels(window, height, width, corrected):
+    picker = decided(Picker(8, 1, window, corrected))
     images = torch.rand(2, 3, height, width)
     with torch.no_grad():
-        restored, weights = picker(images), picker.weights(images)
+        restored, (weights, corrections) = picker(images), picker.predict(images)
     assert weights.shape == (2, window**2, height, width)
+    assert corrections.shape == (2, 3 if corrected else 0, height, width)
     for n in range(2):
         expected = pick_naively(images[n].double().numpy(), weights[n].double().numpy(), window)
-        np.testing.assert_allclose(restored[n].numpy(), expected, atol=1e-6)
+        if corrected:
+            expected += corrections[n].double().numpy()
+        np.testing.assert_allclose(restored[n].numpy(), expected, atol=1e-5)
 
 
 def test_picker_stays_within_the_colours_of_the_window():
     picker = decided(Picker(8, 1, 5))
     images = torch.rand(1, 3, 11, 13)
     with torch.no_grad():
-        restored, weights = picker(images), picker.weights(images)
+        restored, weights = picker(images), picker.predict(images)[0]
     assert weights.min() >= 0
     assert weights.max() > 0.5, "the weights are too even to tell"
     np.testing.assert_allclose(weights.sum(1), np.ones((1, 11, 13)), rtol=1e-5, atol=1e-5)
@@ -84,7 +88,7 @@ def test_gradients_of_the_weighted_sum_are_finite_differences():
     upstream = torch.randn(1, 3, 4, 5)
 
     def total(images, weights):
-        picker.weights = lambda _: weights
+        picker.predict = lambda _: (weights, None)
         return (upstream * picker(images)).sum()
 
     given = [images.requires_grad_(), weights.requires_grad_()]

@@ -1,0 +1,63 @@
+"""Train the network that puts shuffled pixels back, which ships:
+
+    python scripts/train_shuffled.py FREE_PHOTOS FOLDER STEPS [SEED]
+
+FREE_PHOTOS holds train/, photographs that train beside the samples, and test/, of which the first 20 validate. FOLDER
+receives the checkpoints: called again with the same arguments, the training goes on after the last one, and ends bit
+for bit as if it had never stopped. STEPS and SEED (0) are numbers.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from restoration_lib import training
+from restoration_lib.data import batches, datasets, samples
+from restoration_lib.data.files import list_images
+from restoration_lib.degradations import pixel_shuffle
+from restoration_lib.degradations.common import uniform
+from restoration_lib.evaluation import measure
+from restoration_lib.methods.shuffle import AdversarialRestorer
+
+CHANNELS, BLOCKS = 96, 10
+CROP, BATCH_SIZE = 64, 4  # px; crops
+LEARNING_RATE = 7e-4
+LEAST_RATE = 0.25  # of the pixels that switch places in a crop; all of them at most
+VALIDATION_IMAGES, VALIDATION_CROP, VALIDATE_EVERY = 20, 192, 500  # the last in steps
+
+high = partial(pixel_shuffle, rate=1.0)
+
+
+def any_rate(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images (N, 3, H, W), each shuffled at a rate of its own."""
+    rates = [uniform(LEAST_RATE, 1, generator) for _ in images]
+    return torch.stack(
+        [pixel_shuffle(image, rate, generator=generator) for image, rate in zip(images, rates, strict=True)]
+    )
+
+
+def method(steps: int) -> AdversarialRestorer:
+    sizes = {"channels": CHANNELS, "blocks": BLOCKS, "learning_rate": LEARNING_RATE}
+    return AdversarialRestorer(steps=steps, generator="corrected_picker", losses={"l1": 1.0}, **sizes)
+
+
+def main(free_photos: str, folder: str, steps: int, seed: int = 0) -> None:
+    torch.set_num_threads(1)  # sums over several threads end in other bits
+    torch.manual_seed(seed)
+    photographs = list_images(Path(free_photos, "train")) + samples.split("photographs")["train"]
+    images = datasets.load(photographs + samples.split("paintings")["train"], min_side=CROP)
+    validation = datasets.load(list_images(Path(free_photos, "test"))[:VALIDATION_IMAGES])
+    pairs = datasets.degraded_pairs(validation, high, VALIDATION_CROP)
+    validate = measure.validator(pairs, measure.image_score("psnr", "ssim"))
+    print(f"{len(images)} images, {steps} steps", flush=True)
+    crops = batches.CropBatches(images, any_rate, crop=CROP, batch_size=BATCH_SIZE, steps=steps, seed=seed)
+    training.fit(method(steps), crops, folder, validate, VALIDATE_EVERY, log_every=100)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (4, 5) or not all(map(str.isdecimal, sys.argv[3:])):
+        sys.exit(__doc__)
+    main(*sys.argv[1:3], *map(int, sys.argv[3:]))
