@@ -4,7 +4,8 @@
 
 NAME is one of MODELS. FREE_PHOTOS/test is measured, but for the images that validated, beside the samples' test images
 and the subfolders of OTHERS ("-" for none). FOLDER is that of the training; where it began with the weights of others,
-theirs come after it. The hash that is printed belongs to the model's entry in restoration_lib/restore/weights.py.
+theirs come after it, and "shipped" stands for the network that the library holds: alone, that is measured anew. The
+hash that is printed belongs to the model's entry in restoration_lib/restore/weights.py.
 """
 
 import datetime
@@ -18,6 +19,7 @@ import pandas as pd
 import torch
 import train_enlarge
 import train_painter
+import train_shuffled
 from torch import Tensor, nn
 
 from restoration_lib import degradations, devices, training
@@ -25,7 +27,7 @@ from restoration_lib.data import datasets, samples
 from restoration_lib.data.damage import PRINT_DAMAGE
 from restoration_lib.data.files import list_images, write_image
 from restoration_lib.degradations.ageing import age
-from restoration_lib.evaluation import baselines, measure, super_resolution
+from restoration_lib.evaluation import baselines, measure, scratches, super_resolution
 from restoration_lib.evaluation.baselines import INPUT
 from restoration_lib.experiments import runs
 from restoration_lib.methods.finder import Finder
@@ -36,7 +38,7 @@ from restoration_lib.restore import weights
 
 VALIDATED = 20  # images of FREE_PHOTOS/test
 CROP = 256  # px
-OURS = "this model"
+OURS, SHIPPED = "this model", "shipped"
 SAMPLES = {"samples": "the project's sample images, CC0 and public domain"}
 FREE_PHOTOS = {"free_photos": "CID22 (Cloudinary, CC BY-SA 4.0) and photographs of CLIC 2025 (Unsplash licence)"}
 OVERLAYS = {"scratch_masks": "film damage of FilmDamageSimulator (MIT)"}
@@ -50,7 +52,7 @@ class Task:
         network: of FREE_PHOTOS and the folders of its training.
         pairs: degraded and clean images, of clean ones and the side of their crop.
         filters: the best classical ones, by name.
-        restore: what its network makes of a pair.
+        restorers: what comes of a pair with the help of its network, by name; at last the model itself, OURS.
         score: its first metric is the one that the card shows, under the name `metric`.
         samples: names of the sample sets that are measured.
         does, data, limits: for the card.
@@ -59,7 +61,7 @@ class Task:
     network: Callable[[str, Sequence[str]], nn.Module]
     pairs: Callable[..., list[datasets.Pair]]
     filters: Mapping[str, measure.Restorer]
-    restore: Callable[[nn.Module, datasets.Pair], Tensor]
+    restorers: Mapping[str, Callable[[nn.Module, datasets.Pair], Tensor]]
     score: measure.Score
     metric: str
     samples: tuple[str, ...]
@@ -82,20 +84,45 @@ def tone_generator(free_photos: str, folders: Sequence[str]) -> nn.Module:
     return training.load_best(ToneRestorer(steps=1), folders[0]).networks["average"].module
 
 
-def enlarger(free_photos: str, folders: Sequence[str]) -> nn.Module:
-    return training.load_best(train_enlarge.method(2, 1), folders[0]).networks["generator"]
+def shuffle_generator(free_photos: str, folders: Sequence[str]) -> nn.Module:
+    return training.load_best(train_shuffled.method(1), folders[0]).networks["generator"]
 
 
 def painted(network: nn.Module, pair: datasets.Pair) -> Tensor:
     return paint(network.painter, pair.input, network.finder(2 * pair.input - 1))
 
 
+def inpainted(network: nn.Module, pair: datasets.Pair) -> Tensor:
+    """Biharmonic inpainting of what the network finds."""
+    return scratches.inpainted(pair, network.finder(2 * pair.input - 1) > 0)
+
+
 def made(network: nn.Module, pair: datasets.Pair) -> Tensor:
     return network(pair.input)
 
 
-def reduced(images: datasets.Images, crop: int) -> list[datasets.Pair]:
-    return datasets.degraded_pairs(images, degradations.degradation("downscale", scale=2), crop, multiple=2)
+def enlarger(scale: int) -> Task:
+    """The task of enlarging `scale` times; pairs are of images that are reduced by so much."""
+
+    def network(free_photos: str, folders: Sequence[str]) -> nn.Module:
+        return training.load_best(train_enlarge.method(scale, 1), folders[0]).networks["generator"]
+
+    degrade = degradations.degradation("downscale", scale=scale)
+    return Task(
+        network=network,
+        pairs=partial(datasets.degraded_pairs, degrade=degrade, multiple=scale),
+        filters={"bicubic": super_resolution.bicubic(scale)},
+        restorers={OURS: made},
+        score=super_resolution.score(scale, "psnr_y"),
+        metric="PSNR of Y (dB) ↑, bicubic reduction",
+        samples=("photographs", "paintings"),
+        does=f"Width and height times {scale}, sharper than interpolation makes them.",
+        data=SAMPLES | FREE_PHOTOS,
+        limits=(
+            "It was trained on sharp images that were reduced: blur, grain and JPEG blocks are enlarged too.",
+            "It minimises the squared error: it invents no texture.",
+        ),
+    )
 
 
 MODELS = {
@@ -103,7 +130,7 @@ MODELS = {
         network=finder_and_painter,
         pairs=partial(datasets.degraded_pairs, degrade=partial(degradations.scratched, **PRINT_DAMAGE)),
         filters={"median 5x5": partial(measure.filtered, baselines.SHUFFLE_BASELINES["median 5x5"])},
-        restore=painted,
+        restorers={baselines.FOUND_MASK: inpainted, OURS: painted},
         score=measure.image_score("psnr"),
         metric="PSNR (dB) ↑ of drawn damage",
         samples=("photographs",),
@@ -120,7 +147,7 @@ MODELS = {
         network=tone_generator,
         pairs=partial(datasets.degraded_pairs, degrade=age, draws=4),
         filters={"histogram stretch": partial(measure.filtered, baselines.stretch)},
-        restore=made,
+        restorers={OURS: made},
         score=measure.image_score("psnr"),
         metric="PSNR (dB) ↑ of aged photographs",
         samples=("photographs",),
@@ -132,22 +159,25 @@ MODELS = {
             "What colours a scene had is a guess: a red evening may come back too blue. `--strength` takes a part.",
         ),
     ),
-    "enlarge-2x": Task(
-        network=enlarger,
-        pairs=reduced,
-        filters={"bicubic": super_resolution.bicubic(2)},
-        restore=made,
-        score=super_resolution.score(2, "psnr_y"),
-        metric="PSNR of Y (dB) ↑, bicubic reduction",
+    "shuffled": Task(
+        network=shuffle_generator,
+        pairs=partial(datasets.degraded_pairs, degrade=train_shuffled.high),
+        filters={"median 5x5": partial(measure.filtered, baselines.SHUFFLE_BASELINES["median 5x5"])},
+        restorers={OURS: made},
+        score=measure.image_score("psnr"),
+        metric="PSNR (dB) ↑, each pixel switched within 5 x 5",
         samples=("photographs", "paintings"),
-        does="Doubles width and height, sharper than interpolation does.",
+        does="Puts pixels back that have switched places with their neighbours.",
         data=SAMPLES | FREE_PHOTOS,
         limits=(
-            "It was trained on sharp images that were reduced: blur, grain and JPEG blocks are enlarged too.",
-            "It minimises the squared error: it invents no texture.",
+            "It knows no other damage: of a photograph whose pixels are in their places it smooths the finest detail.",
+            "It was trained on switches within 5 x 5 pixels; from farther away nothing is brought back.",
         ),
     ),
+    "enlarge-2x": enlarger(2),
+    "enlarge-4x": enlarger(4),
 }
+MENDED = ("scratches", "faded")  # models that may mend the vintage samples, which have no undamaged original
 SIZES = {"faded": 288}  # px, shorter side of the images of one model, others are measured as they are
 
 
@@ -155,7 +185,8 @@ SIZES = {"faded": 288}  # px, shorter side of the images of one model, others ar
 def rows(name: str, network: nn.Module, sets: Mapping[str, datasets.Images]) -> pd.DataFrame:
     """A row for each image and restorer: `set`, `image`, `method`, and the metric."""
     task = MODELS[name]
-    restorers = {INPUT: measure.as_it_is, **task.filters, OURS: partial(task.restore, network.eval())}
+    helped = {key: partial(restore, network.eval()) for key, restore in task.restorers.items()}
+    restorers = {INPUT: measure.as_it_is, **task.filters, **helped}
     if name.startswith("enlarge"):
         del restorers[INPUT]  # it has another size
     tables = [
@@ -168,7 +199,7 @@ def rows(name: str, network: nn.Module, sets: Mapping[str, datasets.Images]) -> 
 def test_sets(name: str, free_photos: str = "", others: str = "-") -> dict[str, datasets.Images]:
     """The samples' test images, and what is given."""
     files = {"samples": [path for kind in MODELS[name].samples for path in samples.split(kind)["test"]]}
-    files["samples"] = [path for path in files["samples"] if name == "enlarge-2x" or path not in samples.vintage()]
+    files["samples"] = [path for path in files["samples"] if name not in MENDED or path not in samples.vintage()]
     if free_photos:
         files["free_photos"] = list_images(Path(free_photos, "test"))[VALIDATED:]
     for folder in sorted(Path(others).iterdir()) if others != "-" else ():
@@ -188,31 +219,41 @@ def results(table: pd.DataFrame, metric: str) -> list[dict]:
     return [{"images": f"{key} ({counts[key]})", **row.round(3).to_dict()} for key, row in means.iterrows()]
 
 
-def training_of(folder: str) -> tuple[str, str]:
-    """Steps of a training, those until its best checkpoint first where they are fewer, and its minutes."""
+def trainings(name: str, folders: Sequence[str]) -> dict[str, str]:
+    """Steps, minutes and devices of the trainings, the first one first."""
+    facts = [weights.record(name)["training"] if folder == SHIPPED else training_of(folder) for folder in folders[::-1]]
+    columns = {key: [fact[key] for fact in facts] for key in ("steps", "minutes", "device")}
+    columns["device"] = dict.fromkeys(columns["device"])
+    return {key: " + ".join(values) for key, values in columns.items()}
+
+
+def training_of(folder: str) -> dict[str, str]:
+    """Steps of a training, those until its best checkpoint first where they are fewer, its minutes, and this device."""
     state = torch.load(Path(folder, training.LAST), weights_only=True)
     validated = [row for row in state["history"] if any(name.startswith("validation_") for name in row)]
     first = next(name for name in validated[0] if name.startswith("validation_"))
     best, steps = max(validated, key=lambda row: row[first])["step"], state["step"]
-    return str(steps) if best == steps else f"{best} (of {steps})", f"{state['seconds'] / 60:.0f}"
+    return {
+        "steps": str(steps) if best == steps else f"{best} (of {steps})",
+        "minutes": f"{state['seconds'] / 60:.0f}",
+        "device": devices.describe(torch.device("cpu")),
+    }
 
 
 def main(name: str, free_photos: str, others: str, *folders: str) -> None:
     torch.set_num_threads(1)  # as in the training: the record names the device
-    task, network = MODELS[name], MODELS[name].network(free_photos, folders).eval()
+    task = MODELS[name]
+    network = weights.load(name) if folders[0] == SHIPPED else task.network(free_photos, folders).eval()
     for parameter in network.parameters():
         parameter.data = parameter.half().float()  # as it will be read
     table = rows(name, network, test_sets(name, free_photos, others))
     metric = table.columns.difference(["set", "image", "method"])[0]
     print(table.groupby(["set", "method"], sort=False)[metric].mean().unstack("method").round(2))
-    steps, minutes = zip(*map(training_of, reversed(folders)), strict=True)
     record = {
         "does": task.does,
         "data": task.data,
         "training": {
-            "steps": " + ".join(steps),
-            "minutes": " + ".join(minutes),
-            "device": devices.describe(torch.device("cpu")),
+            **trainings(name, folders),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "date": datetime.date.today().isoformat(),
             "commit": runs.commit(),
@@ -232,7 +273,7 @@ def failure(name: str, network: nn.Module, table: pd.DataFrame, metric: str) -> 
     worst = (table[OURS] - table[next(iter(MODELS[name].filters))]).idxmin()
     pair = next(pair for pair in pairs_of(name, "samples", test_sets(name)["samples"]) if pair.name == worst)
     with torch.inference_mode():
-        shown = [pair.input, MODELS[name].restore(network, pair).clamp(0, 1), pair.target]
+        shown = [pair.input, MODELS[name].restorers[OURS](network, pair).clamp(0, 1), pair.target]
     shown = [nn.functional.interpolate(image, pair.target.shape[-2:], mode="nearest") for image in shown]
     return torch.cat(shown, 3)[0]
 

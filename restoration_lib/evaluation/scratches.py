@@ -91,7 +91,7 @@ def restorers(paint: Paint, mask: Mask) -> dict[str, Restorer]:
 
     def of_found_mask(pair: Pair) -> tuple[Tensor, None] | None:
         found = once(pair.input)[1]
-        return None if found is None else (_inpainted(pair, found), None)
+        return None if found is None else (inpainted(pair, found), None)
 
     return {
         INPUT: _as_it_is,
@@ -111,10 +111,11 @@ def _median(pair: Pair) -> tuple[Tensor, None]:
 
 
 def _of_true_mask(mask: Mask, pair: Pair) -> tuple[Tensor, None]:
-    return _inpainted(pair, mask(pair.input, pair.target)), None
+    return inpainted(pair, mask(pair.input, pair.target)), None
 
 
-def _inpainted(pair: Pair, mask: Tensor) -> Tensor:
+def inpainted(pair: Pair, mask: Tensor) -> Tensor:
+    """The pair's input (1, 3, H, W) with what is True in the mask (1, 1, H, W) filled by biharmonic inpainting."""
     return to_tensor(biharmonic(to_uint8(pair.input)[0], mask[0, 0].numpy()))[None]
 
 
