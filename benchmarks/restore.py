@@ -1,15 +1,17 @@
-"""Restoring large photographs: `python benchmarks/restore.py [--megapixels 48] [MODEL …]`.
+"""Restoring large photographs: `python benchmarks/restore.py [--megapixels 48] [MODEL …]`, all models without names.
 
-Prints one JSON line a model, for a colour photograph of so many megapixels, 3:2, of 8 bits, in memory:
+Prints one JSON line a model, for a colour photograph of so many megapixels, 3:2, of 8 bits:
 
     seconds        of the restoration by itself, without reading and writing the file
     megapixels_s   of the input, a second
-    memory_mb      highest resident memory of the process above that after its imports, in 10^6 bytes; with the file's
-                   reading and writing, as PNG
+    memory_mb      highest resident memory of the process above that after its imports, in 10^6 bytes; with the reading
+                   of a JPEG, and the writing as JPEG, PNG and TIFF
     conv_share     share of the machine's convolution speed that it reaches: the time that PyTorch's own convolutions
-                   take on the sizes of one tile, as often as the tiles are many, by the time that it took
+                   take on the sizes of one tile, in its precision, as often as the tiles are many, by the time that it
+                   took
 
-With one CPU thread (OMP_NUM_THREADS=1) the times are the processor's. Each model runs in a process of its own.
+`restore_cpu.jsonl` has the rows of two threads: the memory at 48 megapixels, the rest at 4. With one CPU thread
+(OMP_NUM_THREADS=1) the times are the processor's. Each model runs in a process of its own.
 """
 
 import argparse
@@ -20,17 +22,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from steps import commit, convolution_ms, convolutions
 
-from restoration_lib.devices import describe, pick_device
+from restoration_lib.devices import autocast, describe, pick_device, pick_precision
 from restoration_lib.restore import photo
 from restoration_lib.restore.colour import measured
 from restoration_lib.restore.damage import Mender
-from restoration_lib.restore.photograph import Photograph, read, write
+from restoration_lib.restore.photograph import IN_STRIPS, Photograph, read, write
 from restoration_lib.restore.tiles import run, side_that_fits
 from restoration_lib.restore.weights import COLOUR, MODELS
 
@@ -46,18 +49,19 @@ def of_convolutions(name: str, ready: object, pixels: np.ndarray, device: torch.
     """Seconds of the convolutions that the model's networks need for the photograph, by themselves."""
     if isinstance(ready, Mender):
         pairs = [(ready.network.finder, ready.of_finder, 3), (ready.network.painter, ready.of_painter, 7)]
-        return sum(_of_tiles(*pair, pixels, device) for pair in pairs)
+        return sum(_of_tiles(*pair, pixels, device, "fp32") for pair in pairs)
     if MODELS[name].kind == COLOUR:
         calls = _calls(ready, lambda: measured(ready, pixels, MODELS[name].side))
         return sum(count * convolution_ms(*call, device) for call, count in calls.items()) / 1000
-    return _of_tiles(*ready, 3, pixels, device)
+    return _of_tiles(*ready, 3, pixels, device, pick_precision("auto", device))
 
 
-def _of_tiles(network, reached, channels: int, pixels: np.ndarray, device: torch.device) -> float:
+def _of_tiles(network, reached, channels: int, pixels: np.ndarray, device: torch.device, precision: str) -> float:
     """Of one tile of full size, for as many as the cores of all make up: what the margins cost is the tiles' loss."""
-    side = side_that_fits(network, reached)
+    side = side_that_fits(network, reached, precision)
     seen = torch.rand(1, channels, side, side)
-    calls = _calls(network, lambda: run(network, reached, seen))
+    with autocast(device, precision):
+        calls = _calls(network, lambda: run(network, reached, seen))
     seconds = sum(count * convolution_ms(*call, device) for call, count in calls.items()) / 1000
     return seconds * pixels.shape[0] * pixels.shape[1] / side**2
 
@@ -75,20 +79,21 @@ def row(name: str, megapixels: float) -> dict:
     pixels = photograph_of(megapixels)
     height, width, _ = pixels.shape
     with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder, "in.png"), Path(folder, "out.png")
-        write(Photograph(pixels, "PNG"), source)
+        source = Path(folder, "in.jpg")
+        write(Photograph(pixels, "JPEG"), source)
         before = _peak(reset=True)
-        restoration = photo.Restoration(read(source))
+        given = read(source)  # is kept, as `restore_photo` does, for the comparison
+        restoration = photo.Restoration(given, folder=Path(folder))
         photo._ready(name, device)
         start = clock()
         restoration.apply(name)
         seconds = clock() - start
-        write(restoration.photograph, target)
+        for kind in IN_STRIPS:
+            write(replace(restoration.photograph, format=kind), Path(folder, "out"))
         peak = _peak()
     ready = photo._ready(name, device)
     return {
         "model": name,
-        "network": MODELS[name].network,
         "megapixels": round(height * width / 1e6, 1),
         "commit": commit(),
         "device": describe(device),

@@ -125,8 +125,16 @@ def histograms(shown: Mapping[str, Tensor]) -> Figure:
 
 
 def losses(history: pd.DataFrame) -> Figure:
-    """Every loss term over the steps: the generator's on the left, the discriminator's (if any) on the right."""
+    """Every loss term over the steps: the generator's on the left, the discriminator's (if any) on the right.
+
+    Where nothing was trained the figure says so.
+    """
     names = [n for n in history if n != "step" and not n.startswith("validation_") and "gradient" not in n]
+    if not names:
+        figure, [axis] = _panels(1, 5.2, 0.5)
+        axis.text(0.5, 0.5, "nothing was trained here", ha="center", va="center")
+        axis.set_axis_off()
+        return figure
     sides = {"generator": [n for n in names if not n.startswith("discriminator")]}
     if own := [n for n in names if n.startswith("discriminator")]:
         sides["discriminator"] = own

@@ -48,6 +48,8 @@ def fit(
 ) -> pd.DataFrame:
     """Train for `len(batches)` steps, or go on from `folder`/last.pt, and return the history.
 
+    A method without optimisers has nothing to learn: it is validated, as step 0.
+
     The folder receives `last.pt` (everything needed to go on) and `best.safetensors` (the networks at the best
     validation so far), both replaced atomically and flushed to the disk; and `progress.json`, for who watches.
 
@@ -69,6 +71,10 @@ def fit(
         check(name, value, 1)
     folder.mkdir(parents=True, exist_ok=True)
     method.to(where).precision = pick_precision(precision, where)
+    if not method.optimizers:
+        metrics = {f"validation_{name}": float(value) for name, value in validate(method).items()}
+        _save_networks(method, folder / BEST)
+        return _history([{"step": 0} | metrics], method, where, steps=0, seconds=0.0)
     state = _resume(method, folder / LAST, steps, where)
     start, before, history = state["step"], state["seconds"], state["history"]
     if start:
@@ -103,9 +109,13 @@ def fit(
             _save(method, folder / LAST, state, where)
             bar.write(_line(step, steps, history[-1], (step - start) / elapsed), file=sys.stdout)
     bar.close()
-    table = pd.DataFrame(history)
-    table.attrs = {"steps": steps, "seconds": round(state["seconds"], 1), "precision": method.precision}
-    table.attrs["device"] = describe(where)
+    return _history(history, method, where, steps, state["seconds"])
+
+
+def _history(rows: list[dict], method: Method, device: torch.device, steps: int, seconds: float) -> pd.DataFrame:
+    table = pd.DataFrame(rows)
+    table.attrs = {"steps": steps, "seconds": round(seconds, 1), "precision": method.precision}
+    table.attrs["device"] = describe(device)
     return table
 
 

@@ -130,6 +130,15 @@ def move_and_compare(browser, selector: str, before: Path, after: Path) -> None:
     assert abs(shown - parts[0])[:, :first].mean() < 3 > abs(shown - parts[1])[:, 2 * first :].mean()
 
 
+def drop(browser, path: Path, element) -> None:
+    """A file from the desktop, let fall on an element."""
+    place = browser.execute_script("return arguments[0].getBoundingClientRect().toJSON()", element)
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    at = {"x": place["x"] + place["width"] / 2, "y": place["y"] + place["height"] / 2, "data": data}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, **at})
+
+
 def test_in_jupyterlab_it_runs_the_slider_moves_and_the_panel_restores(browser, lab, notebook):
     folder = notebook.parent
     browser.get(lab)
@@ -152,6 +161,18 @@ def test_in_jupyterlab_it_runs_the_slider_moves_and_the_panel_restores(browser, 
     while not downloaded.exists() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert downloaded.read_bytes() == (folder / "run" / "panel" / "restored" / "old.png").read_bytes()
+
+    (folder / "desktop").mkdir()
+    other = folder / "desktop" / "other.png"
+    Image.open(folder / "old.png").rotate(180).save(other)
+    drop(browser, other, wait(browser, ".restore-panel .drop"))
+    wait(browser, "//button[contains(@class, 'widget-upload') and contains(., '(1)')]")
+    chosen, tried = (folder / "run" / "panel" / place / "other.png" for place in ("chosen", "tried"))
+    deadline = time.monotonic() + PATIENCE
+    while not tried.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert chosen.read_bytes() == other.read_bytes()
+    move_and_compare(browser, panel, other, tried)
 
 
 def test_as_a_page_from_disk_the_slider_moves(browser, notebook):

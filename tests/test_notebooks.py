@@ -11,6 +11,7 @@ from PIL import Image
 from restoration_lib.__main__ import main
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+BIHARMONIC = ("biharmonic, true mask", "biharmonic, found mask")
 TINY = {"batch_size": 2, "steps": 4, "validate_every": 2}
 
 
@@ -209,6 +210,34 @@ def test_07_enlarges_images_and_07b_reads_the_runs(tmp_path, photos):
     table = (tmp_path / "tiny" / "srgan_pretraining" / "table.md").read_text()
     assert "| PSNR of Y (dB) ↑, set 4x |" in table and "| bicubic |" in table and "| MSE + GAN, first stage |" in table
     assert len(figures(tmp_path / "tiny" / "07b_srgan_pretraining")) == 3
+
+
+@pytest.mark.slow
+def test_shipped_networks_are_shown_and_measured_and_nothing_is_trained(tmp_path, photos, capsys):
+    """02, 05 and 07, each in place of its own network."""
+    sources = {
+        "old_photos": {"old": str(photos), "new": str(photos), "size": 66, "crop": 64},
+        "pix2pix_limits": {"clean": str(photos), "photographs": str(photos), "crop": 64, "generator": "unet"},
+        "srgan_pretraining": {"dataset": str(photos), "scale": 2, "crop": 32, "test_crop": 64},
+    }
+    plans = [
+        tiny(name, tmp_path, base={**base, "weights": "shipped"}, cases={"ours": {}}, grid={"seed": [0]}, report={})
+        for name, base in sources.items()
+    ]
+    assert run("sweep", *plans, out=tmp_path) == 0
+    for name, methods, missing in (
+        ("old_photos", {"input", "restored", "restored, half stretch", "stretch", "stretch + median 3x3"}, {"paths"}),
+        ("pix2pix_limits", {"input", "restored", "median 5x5", *BIHARMONIC}, set()),
+        ("srgan_pretraining", {"bicubic", "restored"}, set()),
+    ):
+        record = records(tmp_path, name)["ours"]
+        assert {row["method"] for row in record["rows"]} == methods
+        assert record["training"]["steps"] == 0 == record["training"]["seconds"]
+        assert "losses" in figures(record["folder"]) and not missing & figures(record["folder"])
+        assert (record["folder"] / "history.csv").read_text().startswith("step,validation_psnr")
+    wrong = tiny("old_photos", tmp_path, base={"weights": "best"}, cases={"ours": {}}, grid={"seed": [0]}, report={})
+    assert run("sweep", wrong, out=tmp_path / "wrong") == 1
+    assert "weights: expected" in "".join(capsys.readouterr())
 
 
 @pytest.mark.slow

@@ -254,6 +254,11 @@ def test_losses_of_generator_and_discriminator_stand_apart():
     assert (left.get_yscale(), left.get_xlabel()) == ("log", "step")
 
 
+def test_losses_of_what_was_not_trained_say_so():
+    [axis] = plots.losses(pd.DataFrame([{"step": 0, "validation_psnr": 20.0}])).axes
+    assert [text.get_text() for text in axis.texts] == ["nothing was trained here"]
+
+
 def test_losses_without_discriminator_have_one_panel():
     [axis] = plots.losses(history(["generator", "l1"])).axes
     assert set(curves(axis)) == {"total", "l1"}

@@ -472,3 +472,15 @@ def test_log_gets_one_line_for_each_validation_and_no_bar(tmp_path, capsys, monk
     for line, step in zip(lines, (4, 8, 10), strict=True):
         assert line.startswith(f"step {step}/10 ")
         assert f"psnr {20 + step}.000" in line and "ssim 0.500" in line
+
+
+def test_what_has_nothing_to_learn_is_validated_and_no_more(tmp_path):
+    method = Method()
+    method.networks["generator"] = nn.Conv2d(3, 3, 1)
+    history = training.fit(method, shuffled_batches(4), tmp_path, lambda method: {"psnr": 20, "ssim": 0.5})
+    assert history.to_dict("records") == [{"step": 0, "validation_psnr": 20, "validation_ssim": 0.5}]
+    assert history.attrs["steps"] == 0 == history.attrs["seconds"]
+    weight = method.networks["generator"].weight.clone()
+    nn.init.zeros_(method.networks["generator"].weight)
+    training.load_best(method, tmp_path)
+    assert torch.equal(method.networks["generator"].weight, weight)

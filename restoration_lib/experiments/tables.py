@@ -134,6 +134,7 @@ def caption(records: list[dict]) -> str:
     parameters = [record["parameters"] for record in records]
     provenance = [record["provenance"] for record in records]
     training = [record["training"] for record in records]
+    training = [facts for facts in training if facts["steps"]] or training  # shipped networks were trained elsewhere
     images = sorted({(record["images"]["train"], record["images"]["test"]) for record in records})
     seeds = {p["seed"] for p in parameters}
     crops = sorted({(p["batch_size"], p["crop"]) for p in parameters})

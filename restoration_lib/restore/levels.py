@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from restoration_lib.degradations.monochrome import luma
+from restoration_lib.restore.large import let_go
 
 BAND = 2**22  # px that are looked at together
 NEUTRAL = 2 / 255  # of the range: two channels that differ by no more are the same grey, but for what JPEG did
@@ -57,6 +58,7 @@ def reduced(pixels: np.ndarray, factor: int) -> Tensor:
     for top in range(0, rows, step):
         part = pixels[top * factor : min(top + step, rows) * factor, : columns * factor]
         made[top : top + step] = part.reshape(-1, factor, columns, factor, channels).mean((1, 3), dtype=np.float32)
+        let_go(pixels)
     images = torch.from_numpy(made / np.iinfo(pixels.dtype).max).movedim(2, 0)[None]
     return images.expand(-1, 3, -1, -1).contiguous()
 

@@ -14,7 +14,7 @@ BLACK, WHITE, BRIGHT = 0.005, 0.995, 0.97  # quantiles of the luma
 ONE_TONE = 4 / 255  # RMS; what is left of the colours of a print of one tone, when its tone is taken out
 LOW_CONTRAST = 0.8  # of the range
 CAST = 12 / 255  # in the bright areas as in the whole
-LITTLE, MUCH = 2e-4, 0.25  # shares of the pixels: less is a speck, more is no damage but the photograph itself
+LITTLE, MUCH = 3e-3, 0.25  # shares of the pixels: less is found where nothing is damaged, more is the photograph itself
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,13 @@ STYLE = """<style>
 .before-after input:focus-visible + i { box-shadow: 0 0 0 3px dodgerblue; }
 </style>"""
 
+DROP = """<div style="border: 1px dashed gray; padding: 0 1em" class="drop" ondragover="event.preventDefault()" ondrop="
+  event.preventDefault(); event.stopPropagation();
+  const files = event.dataTransfer.files, input = HTMLInputElement.prototype, click = input.click;
+  input.click = function () { this.files = files; this.dispatchEvent(new Event('change')); };
+  try { this.closest('.restore-panel').querySelector('.widget-upload').click(); } finally { input.click = click; }
+">or drop it here</div>"""  # the button takes no drop; it asks a hidden field for a file, which gets the dropped one
+
 
 @dataclass(frozen=True)
 class Restored:
@@ -187,7 +194,9 @@ class Panel(widgets.VBox):
         wide = widgets.Layout(width="40em")
         self.folder, self.mask = folder, mask
         self.upload = widgets.FileUpload(accept=",".join(SUFFIXES), description="Choose a file")
-        self.path = widgets.Text(str(source), description="or its path", continuous_update=False, layout=wide)
+        self.path = widgets.Text(
+            str(source), description="or its path", continuous_update=False, layout={"width": "30em"}
+        )
         self.models = {
             name: widgets.Checkbox(
                 name in chosen, description=f"{name}: {MODELS[name].does}", indent=False, layout=wide
@@ -201,11 +210,12 @@ class Panel(widgets.VBox):
         self.at_full_size = widgets.Button(description="Restore at full size", button_style="primary")
         self.words, self.view, self.download = widgets.HTML(), widgets.HTML(), widgets.HTML()
         super().__init__([
-            widgets.HBox([self.upload, self.path]),
+            widgets.HBox([self.upload, widgets.HTML(DROP), self.path]),
             widgets.HTML("Models, applied from top to bottom; with none ticked, what the photograph needs:"),
             *self.models.values(), self.threshold, self.strength,
             widgets.HBox([self.show_mask, self.at_full_size]), self.download, self.words, self.view,
         ])  # fmt: skip
+        self.add_class("restore-panel")
         self.upload.observe(self._take_upload, "value")
         self.path.observe(self._open_another, "value")
         for knob in (*self.models.values(), self.threshold, self.strength):

@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # torch, and all that needs it, is imported when a photograph
     from restoration_lib.restore.photograph import Photograph
 
 AUTO = "auto"
-MOST_PIXELS = 200_000_000  # of what is made: 600 MB, twice as much with 16 bits
+MOST_PIXELS = 200_000_000  # of what is made and lies in memory: 600 MB, twice as much with 16 bits
+MOST_WRITTEN = 800_000_000  # of what is made last, lies in a file, and is written a strip at a time
 COMPARED = 1600  # px, longer side of each half of a comparison, at least
 
 
@@ -68,16 +69,17 @@ def restore_photo(
     photograph = read(source)
     given = None if mask is None else mask_of(read(Path(mask)).pixels)
     options = {"threshold": threshold, "strength": strength, "mask": given, "device": device, "watch": watch}
-    restoration = Restoration(photograph, **options)
+    restoration = Restoration(photograph, folder=target.parent, **options)
     names = restoration.choose() if models == AUTO else _names(models)
     restoration.check(names, target)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     for name in names:
         restoration.apply(name, 1 / len(names))
     if names:
         write(restoration.photograph, target)
     else:
         with writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
             write_durably(target, lambda temporary: shutil.copyfile(source, temporary))
     if mask_target and restoration.mask is not None:
         levels = restoration.mask[..., None].astype("uint8") * 255
@@ -89,7 +91,8 @@ def restore_photo(
 
 
 class Restoration:
-    """A photograph on its way through models. Arguments as for `restore_photo`, but for a mask (H, W), bool.
+    """A photograph on its way through models. Arguments as for `restore_photo`, but for a mask (H, W), bool, and the
+    folder of a temporary file for what is too large for memory (None: the system's).
 
     Attributes:
         photograph: as it is now.
@@ -105,6 +108,7 @@ class Restoration:
         strength: float = 1.0,
         mask: "np.ndarray | None" = None,
         device: str = "auto",
+        folder: Path | None = None,
         watch: Callable[[float], object] = lambda share: None,
     ):
         from restoration_lib.devices import pick_device
@@ -114,6 +118,7 @@ class Restoration:
         check("strength", strength, 0, 1)
         self.photograph, self.words = photograph, list(photograph.notes)
         self.threshold, self.strength, self.device = threshold, strength, pick_device(device)
+        self.folder = folder
         self.given, self.mask, self.logits, self.watch = mask, None, None, watch
         self.grey = is_neutral(photograph.pixels)
 
@@ -132,18 +137,21 @@ class Restoration:
 
     def check(self, names: Sequence[str], target: Path) -> None:
         """ImageError where what would be made is too large for memory or for the format; ValueError for names."""
-        from restoration_lib.restore.photograph import check_size
+        from restoration_lib.restore.photograph import IN_STRIPS, check_size
 
         check_names("model", names, MODELS)
         if self.given is not None and not any(MODELS[name].kind == DAMAGE for name in names):
             raise ValueError(f"mask: no use for one in {', '.join(names)}")
-        scale = math.prod(MODELS[name].arguments.get("scale", 1) for name in names)
-        height, width = (scale * side for side in self.photograph.pixels.shape[:2])
-        check_size(self.photograph.format, width, height, target)
-        if height * width > MOST_PIXELS and scale > 1:
-            raise ImageError(
-                f"{target}: would have {width} x {height} px, and {MOST_PIXELS // 10**6} million are the most"
-            )
+        kind, (height, width, _) = self.photograph.format, self.photograph.pixels.shape
+        scales = [1, *(MODELS[name].arguments.get("scale", 1) for name in names)]
+        check_size(kind, math.prod(scales) * width, math.prod(scales) * height, target)
+        most = MOST_WRITTEN if scales[-1] > 1 and kind in IN_STRIPS else MOST_PIXELS
+        for scale, limit in ((math.prod(scales[:-1]), MOST_PIXELS), (math.prod(scales), most)):
+            if scale > 1 and scale**2 * height * width > limit:
+                raise ImageError(
+                    f"{target}: would have {scale * width} x {scale * height} px, and {limit // 10**6} million are "
+                    f"the most; make it smaller first, to {limit // scale**2 / 1e6:.3g} million"
+                )
 
     def apply(self, name: str, share: float = 1.0) -> None:
         """Apply a model; `share` of the whole work is told to `watch`."""
@@ -157,10 +165,11 @@ class Restoration:
 
         photograph, (network, reached) = self.photograph, _ready(name, self.device)
         before, alpha = photograph.pixels.shape, photograph.alpha
-        pixels = apply(network, reached, photograph.pixels, grey=self.grey, watch=self._watch(share))
+        options = {"grey": self.grey, "folder": self.folder, "watch": self._watch(share)}
+        pixels = apply(network, reached, photograph.pixels, **options)
         if alpha is not None and reached.scale > 1:
             larger = nn.Upsample(scale_factor=reached.scale, mode="bicubic")
-            alpha = apply(larger, reach(larger), alpha[..., None])[..., 0]
+            alpha = apply(larger, reach(larger), alpha[..., None], folder=self.folder)[..., 0]
         self._becomes(pixels, alpha)
         sizes = [f"{width} x {height}" for height, width, _ in (before, pixels.shape)]
         self.words.append(f"{name}: {' to '.join(dict.fromkeys(sizes))} px")

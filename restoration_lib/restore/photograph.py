@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,16 +17,19 @@ from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 from restoration_lib.data.files import ImageError, opened
 from restoration_lib.filesystem import write_durably
 from restoration_lib.restore.deep import deep_levels, is_deep
-from restoration_lib.restore.encoders import write_png, write_tiff
+from restoration_lib.restore.encoders import write_jpeg, write_png, write_tiff
 
 FORMATS = {"JPEG": 65_500, "MPO": 65_500, "PNG": 2**31 - 1, "TIFF": 2**31 - 1, "WEBP": 16_383, "BMP": 2**31 - 1}
 """Those that are read and written, and the longest side that each can hold, in pixels."""
+IN_STRIPS = ("JPEG", "PNG", "TIFF")  # are written a strip at a time, so that the image need not lie in memory
 
 ORIENTATION = Base.Orientation
 DESCRIPTIVE = {  # tags of a TIFF that say nothing of how its pixels are stored
     Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.DateTime, Base.Artist, Base.HostComputer,
     Base.Copyright, Base.XPTitle, Base.XPComment, Base.XPAuthor, Base.XPKeywords, Base.XPSubject, ORIENTATION,
 }  # fmt: skip
+
+WIDTHS, HEIGHTS = ("tiff:ImageWidth", "exif:PixelXDimension"), ("tiff:ImageLength", "exif:PixelYDimension")  # of XMP
 
 
 @dataclass
@@ -36,7 +40,7 @@ class Photograph:
         pixels: (H, W, C), uint8 or uint16, C = 1 for grey or 3, the way up that the EXIF data says.
         format: one of FORMATS but "MPO".
         alpha: (H, W) of the same type, or None.
-        exif: with the orientation 1 where there was one.
+        exif, xmp: with the orientation 1 where there was one; empty where there is none.
         icc_profile, dpi: b"" and None where there is none.
         lossless: whether a WebP file was.
         notes: what reading it has changed, in words.
@@ -46,6 +50,7 @@ class Photograph:
     format: str
     alpha: np.ndarray | None = None
     exif: Image.Exif = field(default_factory=Image.Exif)
+    xmp: bytes = b""
     icc_profile: bytes = b""
     dpi: tuple[float, float] | None = None
     lossless: bool = False
@@ -72,6 +77,7 @@ def read(path: Path) -> Photograph:
                 photograph.notes.append(f"the first of {image.n_frames} images")
             deep = is_deep(image)
             turned = ORIENTATION in image.getexif()
+            photograph.xmp = _xmp(image)
             _read_levels(image, path if deep else None, photograph)
             _read_extras(image, photograph, turned)
             return photograph
@@ -144,6 +150,12 @@ def _read_extras(image: Image.Image, photograph: Photograph, turned: bool) -> No
         photograph.dpi = dpi
 
 
+def _xmp(image: Image.Image) -> bytes:
+    """Of an image that is open, and not turned, for Pillow then takes the orientation away."""
+    data = image.info.get("xmp")
+    return _stating(data, {"tiff:Orientation": 1}) if isinstance(data, bytes) else b""
+
+
 def _is_lossless_webp(path: Path) -> bool:
     """Told by the first chunk of pixels."""
     with open(path, "rb") as file:
@@ -187,25 +199,25 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _write(photograph: Photograph, path: Path) -> None:
-    levels, exif = photograph.pixels, _of_size(photograph.exif, *photograph.pixels.shape[:2])
-    if photograph.alpha is not None:
-        levels = np.concatenate([levels, photograph.alpha[..., None]], 2)
-    data = exif.tobytes() if len(exif) else b""
+    pixels, alpha, kind = photograph.pixels, photograph.alpha, photograph.format
+    height, width, _ = pixels.shape
+    exif = _of_size(photograph.exif, height, width)
     carried = {"icc_profile": photograph.icc_profile, "dpi": photograph.dpi}
+    carried["xmp"] = _stating(photograph.xmp, {name: width if name in WIDTHS else height for name in WIDTHS + HEIGHTS})
+    data = exif.tobytes() if len(exif) else b""
+    options = {name: value for name, value in {"exif": data, **carried}.items() if value}
     with open(path, "wb") as file:
-        if photograph.format == "TIFF":
-            write_tiff(file, levels, _descriptive(exif), **carried)
-        elif levels.dtype == np.uint16:
-            write_png(file, levels, data, **carried)
+        if kind == "TIFF":
+            write_tiff(file, pixels, alpha, _descriptive(exif), **carried)
+        elif kind == "PNG":
+            write_png(file, pixels, alpha, data, **carried)
+        elif kind == "JPEG":
+            write_jpeg(file, pixels, **options)
         else:
-            options = {name: value for name, value in {"exif": data, **carried}.items() if value}
-            options |= {
-                "JPEG": {"quality": 95, "subsampling": 0},
-                "WEBP": {"quality": 95, "lossless": photograph.lossless, "exact": True},
-            }.get(photograph.format, {})
-            Image.fromarray(levels.squeeze(2) if levels.shape[2] == 1 else levels).save(
-                file, photograph.format, **options
-            )
+            if kind == "WEBP":
+                options |= {"quality": 95, "lossless": photograph.lossless, "exact": True}
+            levels = pixels if alpha is None else np.dstack([pixels, alpha])
+            Image.fromarray(levels.squeeze(2) if levels.shape[2] == 1 else levels).save(file, kind, **options)
 
 
 def _of_size(exif: Image.Exif, height: int, width: int) -> Image.Exif:
@@ -219,6 +231,13 @@ def _of_size(exif: Image.Exif, height: int, width: int) -> Image.Exif:
             if tag in tags:
                 tags[tag] = side
     return exif
+
+
+def _stating(xmp: bytes, properties: dict[str, int]) -> bytes:
+    """The same XMP data, with these properties, where it has them, as attributes or as elements."""
+    for name, value in properties.items():
+        xmp = re.sub(rb"(\b%b\s*(?:=\s*[\"']|>\s*))\d+" % name.encode(), rb"\g<1>%d" % value, xmp)
+    return xmp
 
 
 def _descriptive(exif: Image.Exif) -> dict:

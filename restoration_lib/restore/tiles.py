@@ -6,18 +6,21 @@ How far a network sees is measured, not told: NaN in a part of its input is NaN 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from restoration_lib.devices import autocast, pick_precision
 from restoration_lib.networks.layers import pad
+from restoration_lib.restore.large import large_array, let_go
 from restoration_lib.restore.levels import images_of, pixels_of
 
 FARTHEST = 2048  # px: what sees as far as that sees the whole image
-CPU_BYTES = 2**29  # for what a network makes of a tile
+CPU_BYTES = 2**30  # for what a network makes of a tile
 GPU_SHARE = 0.5  # of the free memory
-LARGEST = 2048  # px, side of a tile
+LARGEST = 1024  # px, side of a tile: larger ones gain little
 COPIES = 3  # of a layer's input and output that are alive at the same time
 SAME = 1e-4  # results that differ by no more are the same
 
@@ -38,7 +41,7 @@ class Reach:
         period: the image shifted by so much, and nothing less, gives the same result, shifted: the total stride.
         scale: how many times the output is as wide and as high as the input.
         least: sides that the network can take, at least.
-        bytes: of memory that a pixel takes.
+        bytes: of memory that a pixel takes, in fp32.
     """
 
     margin: int
@@ -161,11 +164,12 @@ def device_of(network: nn.Module) -> torch.device:
     return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
 
 
-def side_that_fits(network: nn.Module, reach: Reach) -> int:
+def side_that_fits(network: nn.Module, reach: Reach, precision: str = "fp32") -> int:
     """Side of a tile without its margins, in pixels of the input: as large as the memory allows."""
     device = device_of(network)
     memory = GPU_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CPU_BYTES
-    seen = min(LARGEST, int((memory / reach.bytes) ** 0.5))
+    share = 0.5 if precision == "bf16" else 1
+    seen = min(LARGEST, int((memory / (share * reach.bytes)) ** 0.5))
     step = max(reach.period, -(-reach.least // reach.period) * reach.period)
     return max(step, (seen - 2 * reach.margin) // step * step)
 
@@ -180,23 +184,40 @@ def run(network: nn.Module, reach: Reach, images: Tensor) -> Tensor:
 
 
 def apply(
-    network: nn.Module, reach: Reach, pixels: np.ndarray, *, grey: bool = False, watch: Watch = unwatched
+    network: nn.Module,
+    reach: Reach,
+    pixels: np.ndarray,
+    *,
+    grey: bool = False,
+    folder: Path | None = None,
+    watch: Watch = unwatched,
 ) -> np.ndarray:
     """What a network that takes and makes images in [0, 1] makes of a photograph: the same in tiles as at once.
+
+    With 8 bits, and where the hardware computes in bf16, the network does so: three times as fast, and here and there
+    a level is another by one.
 
     Args:
         pixels: (H, W, C), see `levels`.
         grey: give all channels the luma.
+        folder: for a temporary file, see `large_array`.
 
     Returns:
         (scale H, scale W, C) of the same type.
+
+    Raises:
+        ImageError: there is no room for that file.
     """
     height, width, channels = pixels.shape
-    made = np.empty((height * reach.scale, width * reach.scale, channels), pixels.dtype)
-    for tile in tiles(height, width, side_that_fits(network, reach), reach.margin):
-        images = run(network, reach, images_of(pixels[tile.seen]))
+    device = device_of(network)
+    precision = pick_precision("auto" if pixels.dtype == np.uint8 else "fp32", device)
+    made = large_array((height * reach.scale, width * reach.scale, channels), pixels.dtype, folder)
+    for tile in tiles(height, width, side_that_fits(network, reach, precision), reach.margin):
+        with autocast(device, precision):
+            images = run(network, reach, images_of(pixels[tile.seen]))
         core, inner = (scaled(part, reach.scale) for part in (tile.core, tile.inner))
         made[core] = pixels_of(images[..., *inner], pixels.dtype, channels, grey)
+        let_go(made)
         watch(area(tile.core) / (height * width))
     return made
 

@@ -45,7 +45,7 @@ def test_prints_of_one_tone_are_monochrome(colourful, brown):
     assert look(colourful[..., :1]).is_monochrome
 
 
-@pytest.mark.parametrize(("damage", "expected"), [(None, []), (0, []), (1e-4, []), (0.01, ["scratches"]), (0.5, [])])
+@pytest.mark.parametrize(("damage", "expected"), [(None, []), (0, []), (0.0029, []), (0.01, ["scratches"]), (0.5, [])])
 def test_some_damage_is_painted_over_and_too_much_is_none(damage, expected):
     assert list(decide(Look(1, 0, False), damage)) == expected
 

@@ -210,3 +210,11 @@ def test_the_command_imports_no_widgets(models, photograph, tmp_path):
     code = "import sys; from restoration_lib.restore.command import restore; from restoration_lib.restore import photo"
     code += "; print({'ipywidgets', 'matplotlib', 'IPython'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+
+
+def test_a_file_can_be_dropped_beside_the_button(photograph, tmp_path, register):
+    """How the browser takes it, `test_browser` tries."""
+    register("faded")
+    shown = panel.Panel(photograph, tmp_path)
+    button, place, _ = shown.children[0].children
+    assert button is shown.upload and "ondrop" in place.value and "restore-panel" in shown._dom_classes

@@ -172,8 +172,14 @@ def test_the_input_is_never_overwritten(folder, levels):
 def test_what_would_be_too_large_is_refused_before_the_work(folder, levels, monkeypatch):
     monkeypatch.setattr(photo, "MOST_PIXELS", 61 * 83 * 10)
     restored(folder, Photograph(levels, "PNG"), "enlarge-2x")
+    monkeypatch.setattr(photo, "MOST_WRITTEN", 61 * 83 * 15)
     with pytest.raises(ImageError, match=r"out\.png: would have 332 x 244 px, and 0 million are the most"):
         restored(folder, Photograph(levels, "PNG"), "enlarge-2x,enlarge-2x")
+    monkeypatch.setattr(photo, "MOST_WRITTEN", 61 * 83 * 20)
+    restored(folder, Photograph(levels, "PNG"), "enlarge-2x,enlarge-2x")
+    for names, kind in (("enlarge-4x", "BMP"), ("enlarge-4x,shuffled", "PNG"), ("enlarge-4x,scratches", "PNG")):
+        with pytest.raises(ImageError, match=r"make it smaller first, to 0\.00316 million"):
+            restored(folder, Photograph(levels, kind), names)
     with pytest.raises(ImageError, match="WEBP holds no 20000 x 4 px"):
         restored(folder, Photograph(np.zeros((1, 5000, 3), np.uint8), "WEBP"), "enlarge-4x", "webp")
 

@@ -8,10 +8,11 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
 from PIL.ExifTags import IFD, Base
 
 from restoration_lib.data.files import ImageError
+from restoration_lib.restore import encoders
 from restoration_lib.restore.photograph import Photograph, check_size, read, write
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -154,6 +155,36 @@ def test_jpeg_has_the_quality_95_and_colours_of_full_size(tmp_path, levels):
     assert {layer[1:3] for layer in found.layer} == {(1, 1)}
 
 
+@pytest.mark.parametrize("shape", [(200, 83), (203, 300), (16, 1000), (2, 9000), (500, 1)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_jpeg_of_many_strips_has_the_levels_of_one(tmp_path, shape, channels, monkeypatch):
+    levels = np.random.default_rng(0).integers(0, 256, (*shape, channels), dtype=np.uint8)
+    monkeypatch.setattr(encoders, "INTERVAL", 50)
+    write(
+        Photograph(levels, "JPEG", exif=exif_of(1), xmp=b"<xmp/>", icc_profile=ICC, dpi=(300, 300)), tmp_path / "a.jpg"
+    )
+    expected = io.BytesIO()
+    Image.fromarray(levels.squeeze(2) if channels == 1 else levels).save(expected, "JPEG", quality=95, subsampling=0)
+    with Image.open(tmp_path / "a.jpg") as found, Image.open(expected) as whole:
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(whole))
+        assert found.info["icc_profile"] == ICC and found.info["xmp"] == b"<xmp/>" and found.info["dpi"] == (300, 300)
+        assert found.getexif()[Base.Make] == "Leica"
+    assert (b"\xff\xdd\0\4" in (tmp_path / "a.jpg").read_bytes()) == (shape[0] > 8)
+
+
+def test_a_small_jpeg_is_as_pillow_writes_it(tmp_path, levels):
+    write(Photograph(levels, "JPEG"), tmp_path / "a.jpg")
+    Image.fromarray(levels).save(tmp_path / "b.jpg", quality=95, subsampling=0)
+    assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
+
+
+def test_a_tiff_of_more_than_4_gb_is_refused(tmp_path, levels, monkeypatch):
+    monkeypatch.setattr(encoders, "MOST_OF_TIFF", 1000)
+    with pytest.raises(ImageError, match=r"a\.tif: cannot be written \(a TIFF holds no more than 4 GB; PNG does\)"):
+        write(Photograph(levels, "TIFF"), tmp_path / "a.tif")
+    assert list(tmp_path.iterdir()) == []
+
+
 def exif_of(orientation):
     exif = Image.Exif()
     exif[Base.Orientation], exif[Base.Make], exif[Base.Copyright] = orientation, "Leica", "me"
@@ -186,6 +217,68 @@ def test_orientation_is_applied_once_and_all_else_is_kept(tmp_path, levels, orie
     assert image.info["icc_profile"] == ICC
     if suffix != "webp":
         assert tuple(map(float, image.info["dpi"])) == pytest.approx((300, 200), abs=0.02)
+
+
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" xmlns:exif="http://ns.adobe.com/exif/1.0/" '
+    "{0}exif:PixelXDimension='83'>{1}<tiff:ImageLength>61</tiff:ImageLength><dc:title>Oma und ich</dc:title>"
+    "</rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
+
+def stored(path, levels, xmp, **more):
+    """An image with XMP data, written by Pillow."""
+    if path.suffix == ".png":
+        more["pnginfo"] = PngImagePlugin.PngInfo()
+        more["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp)
+    elif path.suffix == ".tif":
+        more["tiffinfo"] = TiffImagePlugin.ImageFileDirectory_v2()
+        more["tiffinfo"][TiffImagePlugin.XMP] = xmp.encode()
+        if exif := more.pop("exif", None):
+            more["tiffinfo"][Base.Orientation] = exif[Base.Orientation]
+    else:
+        more |= {"xmp": xmp.encode()} | ({"lossless": True} if path.suffix == ".webp" else {})
+    Image.fromarray(levels).save(path, **more)
+
+
+@pytest.mark.parametrize("orientation", [None, *range(1, 9)])
+@pytest.mark.parametrize("in_exif", [True, False])
+@pytest.mark.parametrize("as_element", [True, False])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_xmp_is_kept_with_the_orientation_and_the_sizes_that_hold_then(
+    tmp_path, levels, orientation, in_exif, as_element, suffix
+):
+    path, out = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+
+    def xmp(turn, width, height):
+        element = f"<tiff:Orientation>{turn}</tiff:Orientation>" if turn and as_element else ""
+        attribute = f'tiff:Orientation="{turn}" ' if turn and not as_element else ""
+        return XMP.format(attribute, element).replace("83", str(width)).replace("61", str(height))
+
+    more = {"exif": exif_of(orientation)} if orientation and in_exif else {}
+    stored(path, levels, xmp(orientation, 83, 61), **more)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    assert upright.shape[:2] == ((83, 61) if orientation in (5, 6, 7, 8) else (61, 83))
+    found = read(path)
+    np.testing.assert_array_equal(found.pixels, upright)
+    found.pixels = found.pixels.repeat(2, 0).repeat(2, 1)
+    write(found, out)
+    with Image.open(out) as image:
+        image.load()
+        height, width, _ = found.pixels.shape
+        assert image.info["xmp"] == xmp(orientation and 1, width, height).encode()
+    np.testing.assert_array_equal(read(out).pixels.shape, found.pixels.shape)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bits_carry_xmp_too(tmp_path, deep, kind):
+    xmp = XMP.format('tiff:Orientation="6" ', "").encode()
+    write(Photograph(deep[..., :3], kind, xmp=xmp), tmp_path / "a")
+    found = read(tmp_path / "a")
+    assert found.pixels.shape == (53, 37, 3), "turned, as it says"
+    write(found, tmp_path / "b")
+    assert read(tmp_path / "b").pixels.shape == (53, 37, 3) and b'tiff:Orientation="1"' in read(tmp_path / "b").xmp
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -4,12 +4,15 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from restoration_lib.data import datasets, samples
-from restoration_lib.restore import weights
+from restoration_lib.restore import tiles, weights
 from restoration_lib.restore.damage import Mender
+from restoration_lib.restore.levels import images_of, pixels_of
+from restoration_lib.restore.tiles import reach
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 NAMES = list(weights.MODELS)
@@ -48,6 +51,19 @@ def test_its_metric_on_the_sample_images_is_that_of_its_card(name, ship):
 def test_it_beats_what_was_given_and_the_classical_filter_on_all_images(name):
     for row in weights.record(name)["results"]:
         assert row["this model"] > max(value for key, value in row.items() if key not in ("images", "this model"))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if weights.MODELS[name].kind == weights.IMAGE])
+def test_in_tiles_and_in_bf16_it_makes_the_same_to_a_level(name, monkeypatch):
+    """Where the hardware has no bf16 the tiles alone are looked at."""
+    pixels = datasets.load(samples.vintage()).arrays[0][300:450, 300:500]
+    network = weights.load(name)
+    reached = reach(network)
+    with torch.inference_mode():
+        untiled = pixels_of(network(images_of(pixels)), pixels.dtype, 3).astype(int)
+    for side in (2 * reached.margin + 64, 1000):
+        monkeypatch.setattr(tiles, "CPU_BYTES", reached.bytes * side**2)
+        assert np.abs(tiles.apply(network, reached, pixels) - untiled).max() <= 1
 
 
 @pytest.mark.slow

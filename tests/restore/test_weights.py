@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from restoration_lib.restore import weights
+from restoration_lib.restore.shipped import shipped
 from restoration_lib.restore.weights import MODELS, Model, WeightsError, card, load, record, ship
 
 CARD = """# shuffled
@@ -105,3 +106,20 @@ def test_no_file_is_shipped_without_an_entry_and_all_are_small():
     files = list(weights.FOLDER.glob("*.safetensors"))
     assert {path.stem for path in files} == set(MODELS)
     assert sum(path.stat().st_size for path in files) <= 30_000_000
+
+
+def test_a_shipped_model_is_a_method_that_has_nothing_to_learn(register, of_chance):
+    for name in ("scratches", "enlarge-2x"):
+        register(name, of_chance(name))
+        method, images = shipped(name, "shipped"), torch.rand(1, 3, 20, 24)
+        restored, found = method.paint(images)
+        assert torch.equal(method.restore(images), restored) and restored.min() >= 0 and restored.max() <= 1
+        assert not method.optimizers and (found is None) == (name == "enlarge-2x")
+        if found is not None:
+            assert found.dtype == torch.bool and found.shape == (1, 1, 20, 24)
+            assert (restored == images).all(1, keepdim=True)[~found].all()
+    assert shipped("scratches", "") is None
+    with pytest.raises(ValueError, match="weights: expected"):
+        shipped("scratches", "best")
+    with pytest.raises(ValueError, match=r"model: expected any of .* did you mean scratches"):
+        shipped("scratch", "shipped")

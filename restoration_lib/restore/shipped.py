@@ -1,0 +1,50 @@
+"""A shipped network as a method, so that a notebook can show and measure it in place of one that it trains."""
+
+from functools import partial
+
+from torch import Tensor
+
+from restoration_lib.checks import check_choice, check_names
+from restoration_lib.degradations.scratches import VISIBLE, damage_mask
+from restoration_lib.methods.base import Method
+from restoration_lib.restore.weights import MODELS, load
+
+SHIPPED = "shipped"
+
+
+class Shipped(Method):
+    """A model that comes with the library, on whole images. It has nothing to learn.
+
+    Args:
+        name: one of `weights.MODELS`.
+
+    Raises:
+        ValueError: another name.
+        WeightsError: as `weights.load`.
+    """
+
+    def __init__(self, name: str):
+        super().__init__()
+        check_names("model", [name], MODELS)
+        self.networks["generator"] = load(name)
+        self.mask = partial(damage_mask, least_damage=VISIBLE)  # the true one, as of `Pix2Pix`
+
+    def restore(self, images: Tensor) -> Tensor:
+        return self.paint(images)[0]
+
+    def paint(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Restored images in [0, 1], and the mask (N, 1, H, W), bool, of the damage found, by a model that finds it."""
+        made = self.apply(self.networks["generator"], images)
+        restored, damage = made if isinstance(made, tuple) else (made, None)
+        return restored.clamp(0, 1), None if damage is None else damage > 0
+
+
+def shipped(name: str, weights: str) -> Shipped | None:
+    """For the parameter `weights` of a notebook: the shipped model of this name, or with "" None.
+
+    Raises:
+        ValueError: `weights` is neither "" nor "shipped"; a model of that name is not shipped.
+        WeightsError: as `weights.load`.
+    """
+    check_choice("weights", weights, ("", SHIPPED))
+    return Shipped(name) if weights else None
