@@ -5,6 +5,7 @@ its input does, so with whoever has started it, and its kernels end with it. It 
 OpenMP have run in a process, it must not be forked.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -26,6 +27,7 @@ def preload() -> None:
     for name in (*LIBRARIES, *own):
         if name not in PROGRAMS:
             importlib.import_module(name)
+    gc.freeze()  # imported for good: a kernel that looked for garbage in it would copy most of its memory
 
 
 def serve() -> None:
@@ -64,3 +66,4 @@ def become_kernel(arguments: list[str], environment: dict[str, str], folder: str
 if __name__ == "__main__":
     preload()
     serve()
+    os._exit(0)

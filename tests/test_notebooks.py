@@ -9,10 +9,17 @@ import yaml
 from PIL import Image
 
 from restoration_lib.__main__ import main
+from restoration_lib.experiments import workers
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 BIHARMONIC = ("biharmonic, true mask", "biharmonic, found mask")
 TINY = {"batch_size": 2, "steps": 4, "validate_every": 2}
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    """The others are for tests beside this one: threads of a lone run wait for each other where its cores are taken."""
+    monkeypatch.setattr(workers, "cores", lambda: 1)
 
 
 @pytest.fixture(scope="module")

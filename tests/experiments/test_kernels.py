@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 FACTS = """\
-import json, os, pathlib, random, signal, sys
+import gc, json, os, pathlib, random, signal, sys
 import numpy, torch
 import matplotlib
 with pathlib.Path(run_folder, "run.json").open("w") as file:
@@ -30,7 +30,7 @@ with pathlib.Path(run_folder, "run.json").open("w") as file:
         "folder": os.getcwd(), "threads": [torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]],
         "home": os.environ.get("OF_THIS_RUN"), "draws": [random.random(), numpy.random.rand(), torch.rand(()).item()],
         "backend": matplotlib.get_backend(), "executable": sys.executable,
-        "child": signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL,
+        "child": signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL, "frozen": gc.get_freeze_count(),
     }, file)
 """
 TRAIN = """\
@@ -116,6 +116,7 @@ def test_a_forked_kernel_finds_what_a_new_interpreter_would(planned, tmp_path, m
     assert first["folder"] == str(run.notebook.parent) and os.getcwd() != first["folder"]
     assert first["threads"] == [1, "1"] and first["executable"] == sys.executable and first["child"]
     assert "inline" in first["backend"]
+    assert first["frozen"] > 100_000, "the garbage collector leaves alone what was imported before the fork"
     assert all(one != other for one, other in zip(first["draws"], second["draws"], strict=True))
     wait_until(lambda: not lives(first["process"]) and not lives(second["process"]))
 
