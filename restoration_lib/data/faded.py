@@ -5,7 +5,7 @@ from PIL import Image
 from torch import Tensor
 
 from restoration_lib.checks import check
-from restoration_lib.data.batches import CropBatches
+from restoration_lib.data.batches import CropBatches, random_square
 from restoration_lib.data.datasets import Images
 from restoration_lib.data.files import to_tensor
 from restoration_lib.degradations.ageing import age
@@ -57,7 +57,6 @@ class FadedBatches(CropBatches):
         array = self.images.arrays[index]
         shorter = min(array.shape[:2])
         side = max(self.crop, round(shorter * uniform(LEAST, 1, generator)))
-        y, x = (int(torch.randint(length - side + 1, (), generator=generator)) for length in array.shape[:2])
-        cut = Image.fromarray(array[y : y + side, x : x + side])
+        cut = Image.fromarray(array[random_square(array, side, generator)])
         reduced = to_tensor(cut.resize((self.crop, self.crop), Image.Resampling.BICUBIC))
         return reduced.flip(2) if uniform(0, 1, generator) < 0.5 else reduced
