@@ -1,7 +1,6 @@
 """Image files in and out. Inside the library an image is a float tensor (3, H, W) in [0, 1], RGB."""
 
 import os
-import secrets
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
-from restoration_lib.filesystem import expanded, shown
+from restoration_lib.filesystem import expanded, replacing, shown
 
 if TYPE_CHECKING:  # to list files and to look at them takes no torch, whose import takes seconds
     from torch import Tensor
@@ -202,9 +201,5 @@ def write_image(image: "Tensor", path: str | Path) -> None:
     kind, options = _FORMATS[path.suffix.lower()]
     image = Image.fromarray(to_uint8(image))
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # hidden: no listing shows it
-    try:
+    with replacing(path) as unfinished:
         image.save(unfinished, kind, **options)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

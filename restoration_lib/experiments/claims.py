@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from restoration_lib.experiments.notebooks import ExperimentError
+from restoration_lib.filesystem import replacing
 
 BEAT = 10.0  # seconds between two signs of life
 SETTLE = 0.5  # seconds until all who found a claim left at the same moment have written their own
@@ -73,9 +74,8 @@ def _is_left(path: Path, folder: Path) -> bool:
 
 def _take_over(path: Path, mine: str) -> bool:
     """Put a claim in the place of one that is left; of several who do so at once the last one has it."""
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    unfinished.write_text(mine)
-    os.replace(unfinished, path)
+    with replacing(path) as unfinished:
+        unfinished.write_text(mine)
     time.sleep(SETTLE)
     return _read(path) == mine
 
