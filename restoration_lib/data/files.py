@@ -160,11 +160,6 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def read_image(path: str | Path) -> "Tensor":
-    """An image file as a tensor (3, H, W), float32 in [0, 1]. Conversions and errors as in `open_rgb`."""
-    return to_tensor(open_rgb(path))
-
-
 def to_tensor(image: Image.Image | np.ndarray) -> "Tensor":
     """A Pillow image, or a uint8 array (H, W, 3), as a tensor (3, H, W), float32 in [0, 1]."""
     import torch

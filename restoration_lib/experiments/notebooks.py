@@ -6,9 +6,7 @@ import hashlib
 import json
 import os
 import re
-import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 
 from restoration_lib.checks import hint
@@ -34,12 +32,6 @@ def is_complete(folder: Path) -> bool:
 def partial_of(folder: Path) -> Path:
     """Where the run of this final folder works until it is complete."""
     return folder.with_name(f".partial-{folder.name}")
-
-
-def discard(folder: Path) -> None:
-    """Remove what an unfinished run has left, its checkpoints too, so that it begins anew."""
-    with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
 
 
 def parameters_cell(notebook: str | Path) -> dict:
@@ -108,17 +100,6 @@ def typed(name: str, value: object, literals: Mapping, notebook: str) -> object:
     if isinstance(literal, dict) and isinstance(value, str):
         message += "; papermill takes a dictionary by -y"
     raise ExperimentError(message)
-
-
-def replaced(node: object, replace: Callable[[str], str]) -> object:
-    """A notebook, or a part of it, with `replace` applied to every text."""
-    if isinstance(node, str):
-        return replace(node)
-    if isinstance(node, list):
-        return [replaced(item, replace) for item in node]
-    if isinstance(node, dict):
-        return type(node)({key: replaced(value, replace) for key, value in node.items()})
-    return node
 
 
 def relink(notebook: dict, before: Path, after: Path) -> None:
