@@ -16,20 +16,11 @@ from restoration_lib.filesystem import expanded, replacing, shown
 if TYPE_CHECKING:  # to list files and to look at them takes no torch, whose import takes seconds
     from torch import Tensor
 
-_JPEG = ("JPEG", {"quality": 95, "subsampling": 0})  # Pillow's own 75 would add damage of its own
-_TIFF = ("TIFF", {})
-_FORMATS = {
-    ".jpg": _JPEG,
-    ".jpeg": _JPEG,
-    ".png": ("PNG", {}),
-    ".webp": ("WEBP", {"quality": 95}),
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".bmp": ("BMP", {}),
-}
-SUFFIXES = tuple(_FORMATS)
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 """The file name suffixes read and written here, in lower case; files may carry them in either case."""
 
+# By format, to write it: Pillow's own qualities would add damage of their own.
+_OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
 
 LARGE, PIXELS_A_BYTE = 2**24, 1000  # a larger image with more pixels a byte is no photograph, and may take gigabytes
 
@@ -191,10 +182,10 @@ def write_image(image: "Tensor", path: str | Path) -> None:
     is not in SUFFIXES.
     """
     path = Path(path)
-    if path.suffix.lower() not in _FORMATS:
+    if path.suffix.lower() not in SUFFIXES:
         raise ImageError(f"{path}: cannot write the suffix {path.suffix!r}; use {', '.join(SUFFIXES)}")
-    kind, options = _FORMATS[path.suffix.lower()]
+    kind = Image.registered_extensions()[path.suffix.lower()]
     image = Image.fromarray(to_uint8(image))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
-        image.save(unfinished, kind, **options)
+        image.save(unfinished, kind, **_OPTIONS.get(kind, {}))

@@ -27,16 +27,10 @@ class ToneGenerator(nn.Module):
     def __init__(self):
         super().__init__()
         f = FEATURES
-        self.encoder = nn.Sequential(
-            nn.Conv2d(3, f, 3, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(f, 2 * f, 3, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * f, 4 * f, 3, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(4 * f, 4 * f, 3, padding=1),
-            nn.LeakyReLU(0.2),
-        )
+        layers: list[nn.Module] = []
+        for inputs, outputs, stride in ((3, f, 2), (f, 2 * f, 2), (2 * f, 4 * f, 2), (4 * f, 4 * f, 1)):
+            layers += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.LeakyReLU(0.2)]
+        self.encoder = nn.Sequential(*layers)
         self.head = nn.Sequential(
             nn.Linear(8 * f + 4 * len(QUANTILES), HIDDEN),
             nn.LeakyReLU(0.2),
