@@ -110,19 +110,14 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     """The image in a file, not yet decoded; all that is raised inside becomes an ImageError."""
     try:
         with Image.open(path) as image:
-            _check_size(image, os.path.getsize(path))
+            pixels, size = image.width * image.height, os.path.getsize(path)
+            if pixels > LARGE and pixels > PIXELS_A_BYTE * size:
+                raise ValueError(f"{image.width} x {image.height} px cannot be in {size} bytes")
             yield image
     except Exception as error:  # damaged files make Pillow's decoders raise far more than OSError
         unknown = isinstance(error, UnidentifiedImageError)  # whose own text repeats the path
         reason = "unknown format" if unknown else getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"{path}: cannot be read as an image ({' '.join(reason.split())})") from error
-
-
-def _check_size(image: Image.Image, file_size: int) -> None:
-    """ValueError where a header claims far more pixels than a file of so many bytes can hold of a photograph."""
-    pixels = image.width * image.height
-    if pixels > LARGE and pixels > PIXELS_A_BYTE * file_size:
-        raise ValueError(f"{image.width} x {image.height} px cannot be in {file_size} bytes")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

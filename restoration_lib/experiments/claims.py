@@ -63,7 +63,7 @@ def _is_left(path: Path, folder: Path) -> bool:
     if holder is None:
         return False
     host, process, _ = [*holder.split(), "", "", ""][:3]
-    gone = host == socket.gethostname() and process.isdigit() and not _lives(int(process))
+    gone = host == socket.gethostname() and process.isdigit() and not lives(int(process))
     if not gone and _age(path) < SILENCE:
         raise ExperimentError(
             f"{folder}: another sweep or report is running here, process {process} on {host}; "
@@ -80,7 +80,8 @@ def _take_over(path: Path, mine: str) -> bool:
     return _read(path) == mine
 
 
-def _lives(process: int) -> bool:
+def lives(process: int) -> bool:
+    """Whether there is a process of this number on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from restoration_lib.restore.levels import factor_to, images_of, pixels_of, reduced
-from restoration_lib.restore.tiles import Watch, area, device_of, tiles, unwatched
+from restoration_lib.restore.tiles import Watch, device_of, tiles, unwatched
 
 TILE = 1024  # px
 
@@ -36,7 +36,7 @@ def adjust(
         images = images_of(pixels[tile.core])
         better = network.adjust(images.to(tones.device), tones).float().cpu()
         made[tile.core] = pixels_of(torch.lerp(images, better, strength), pixels.dtype, channels, grey)
-        watch(area(tile.core) / (height * width))
+        watch(made[tile.core].size / made.size)
     return made
 
 

@@ -197,16 +197,10 @@ def apply(
         images = run(network, reach, images_of(pixels[tile.seen]))
         core, inner = (scaled(part, reach.scale) for part in (tile.core, tile.inner))
         made[core] = pixels_of(images[..., *inner], pixels.dtype, channels, grey)
-        watch(area(tile.core) / (height * width))
+        watch(made[core].size / made.size)
     return made
 
 
 def scaled(part: tuple[slice, slice], scale: int) -> tuple[slice, slice]:
     """The same part of an image of `scale` times the size."""
     return tuple(slice(side.start * scale, side.stop * scale) for side in part)
-
-
-def area(part: tuple[slice, slice]) -> int:
-    """Pixels of a part."""
-    rows, columns = part
-    return (rows.stop - rows.start) * (columns.stop - columns.start)
