@@ -23,16 +23,14 @@ def described(value: object) -> str | None:
     """
     if isinstance(value, PLAIN):
         return repr(value)
+    if isinstance(value, functools.partial):
+        value = ("partial", value.func, value.args, tuple(value.keywords.items()))
     if isinstance(value, tuple):
-        parts, form = [described(part) for part in value], "({})"
-    elif isinstance(value, functools.partial):
-        named = [f"{name}={described(part)}" if described(part) else None for name, part in value.keywords.items()]
-        parts, form = [described(part) for part in (value.func, *value.args)] + named, "partial({})"
-    else:
-        name = getattr(value, "__qualname__", "<")
-        of_module = callable(value) and "<" not in name and not hasattr(value, "__self__")
-        return f"{value.__module__}.{name}" if of_module else None
-    return None if None in parts else form.format(", ".join(parts))
+        parts = [described(part) for part in value]
+        return None if None in parts else f"({', '.join(parts)})"
+    name = getattr(value, "__qualname__", "<")
+    of_module = callable(value) and "<" not in name and not hasattr(value, "__self__")
+    return f"{value.__module__}.{name}" if of_module else None
 
 
 def metrics(
