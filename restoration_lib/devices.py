@@ -42,11 +42,6 @@ def pick_precision(precision: str, device: torch.device) -> str:
     return "bf16" if native else "fp32"
 
 
-def autocast(device: torch.device, precision: str):
-    """Context of the forward passes."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
 def describe(device: torch.device) -> str:
     """One line for tables: the processor and the number of threads, or the GPU."""
     if device.type == "cuda":

@@ -2,7 +2,6 @@
 
 import ast
 import base64
-import hashlib
 import json
 import os
 import re
@@ -122,16 +121,11 @@ def relink(notebook: dict, before: Path, after: Path) -> None:
 
 def link_figures(notebook: dict, folder: Path) -> None:
     """In a notebook's outputs, put links in the place of images that lie in `folder`/figures too: each stored once."""
-    saved = {_digest(path.read_bytes()): path.relative_to(folder) for path in folder.glob("figures/*")}
+    saved = {path.read_bytes(): path.relative_to(folder) for path in folder.glob("figures/*")}
     for output in (output for cell in notebook["cells"] for output in cell.get("outputs", [])):
         data = output.get("data", {})
         for kind in ("image/png", "image/jpeg"):
-            path = saved.get(_digest(base64.b64decode("".join(data.get(kind, "")))))
-            if path:
+            if path := saved.get(base64.b64decode("".join(data.get(kind, "")))):
                 data.clear()
                 data |= {"text/markdown": f"![{path.stem}]({path.as_posix()})", "text/plain": path.as_posix()}
                 output.get("metadata", {}).clear()
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

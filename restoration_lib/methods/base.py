@@ -9,7 +9,6 @@ from torch.optim.swa_utils import AveragedModel
 
 from restoration_lib import losses
 from restoration_lib.checks import check
-from restoration_lib.devices import autocast
 
 Schedule = Callable[[int], float]  # step to factor of the learning rate
 AdversarialLoss = Callable[[Tensor, Tensor | float], Tensor]  # logits and the wanted answer to a scalar
@@ -168,8 +167,9 @@ class Method:
             network.train(mode)
         return self
 
-    def autocast(self, device: torch.device):
-        return autocast(device, self.precision)
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Context of the forward passes."""
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     def sizes(self) -> dict[str, int]:
         """Number of parameters of each network."""

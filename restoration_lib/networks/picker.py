@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from restoration_lib.checks import check
-from restoration_lib.networks.fcn import FOLD, Trunk
+from restoration_lib.networks.fast import FACTOR
+from restoration_lib.networks.fcn import Trunk
 from restoration_lib.networks.layers import pad, run_padded
 
 
@@ -31,7 +32,7 @@ class Picker(nn.Module):
 
     def weights(self, images: Tensor) -> Tensor:
         """Weight (N, window², H, W) of each neighbour, raster order; they sum to 1."""
-        logits = run_padded(self.trunk, 2 * images - 1, FOLD)
+        logits = run_padded(self.trunk, 2 * images - 1, FACTOR)
         return logits.to(torch.float32, memory_format=torch.contiguous_format).softmax(1)
 
     def forward(self, images: Tensor) -> Tensor:
