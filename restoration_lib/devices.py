@@ -42,7 +42,7 @@ def pick_precision(precision: str, device: torch.device) -> str:
     return "bf16" if native else "fp32"
 
 
-def autocast(device: torch.device, precision: str):
+def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Context of the forward passes."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 

@@ -1,9 +1,13 @@
-"""Names of files as text, folders as they are typed, and files that a power cut leaves whole."""
+"""Names of files as text, folders as they are typed, and files that appear whole."""
 
+import functools
+import hashlib
 import os
 import re
-from collections.abc import Callable
-from contextlib import suppress
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # control, line ends, surrogates
@@ -28,22 +32,41 @@ def expanded(folder: str | Path) -> Path:
     return Path(os.path.expanduser(folder))
 
 
-def write_durably(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary name beside `path`, and rename what it wrote when it is on the disk.
+@contextmanager
+def replacing(path: Path, name: str = "") -> Iterator[Path]:
+    """A name beside `path` to write to; what was written takes the place of `path` when the block has ended.
 
-    A kill or a power cut leaves the old file or the new one, an exception the old one.
+    So others see the old file or the new one, and an exception leaves the old one.
+
+    Args:
+        name: of the temporary file; "" is one of its own, hidden, for several processes may write at once.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(name or f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        write(temporary)
-        with open(temporary, "r+b") as file:
-            os.fsync(file.fileno())
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_durably(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file, for which it gets a temporary name: after a power cut the old file is there, or the new
+    one."""
+    with replacing(path, f"{path.name}.tmp") as temporary:
+        write(temporary)
+        with open(temporary, "r+b") as file:
+            os.fsync(file.fileno())
     with suppress(OSError):  # not all file systems can do this with a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@functools.cache
+def digest_of_code(files: tuple[str, ...], packages: tuple[str, ...]) -> str:
+    """Of modules, as patterns below the library, and of the versions of packages: what these make, they make again."""
+    found = sorted(path for pattern in files for path in Path(__file__).parent.glob(pattern))
+    texts = [path.read_bytes() for path in found] + [f"{name} {version(name)}".encode() for name in packages]
+    return hashlib.sha256(b"\n".join(texts)).hexdigest()

@@ -188,12 +188,9 @@ def intervals(table: pd.DataFrame, xlabel: str) -> Figure:
 def curves(table: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
     """A curve for each column over the numbers of the table's index, or over its names, evenly spaced."""
     figure, [axis] = _panels(1, 8, 3.2)
-    numbers = pd.api.types.is_numeric_dtype(table.index)
+    x = table.index if pd.api.types.is_numeric_dtype(table.index) else table.index.astype(str)
     for name in table:
-        x = table.index if numbers else range(len(table))
         axis.plot(x, table[name], lw=1, marker="." if len(table) < 12 else "", label=str(name))
-    if not numbers:
-        axis.set_xticks(range(len(table)), [str(value) for value in table.index])
     _label(axis, xlabel, ylabel)
     return figure
 

@@ -94,7 +94,7 @@ def painted(network: nn.Module, pair: datasets.Pair) -> Tensor:
 
 def inpainted(network: nn.Module, pair: datasets.Pair) -> Tensor:
     """Biharmonic inpainting of what the network finds."""
-    return scratches.inpainted(pair, network.finder(2 * pair.input - 1) > 0)
+    return scratches.inpainted(lambda damaged, _: network.finder(2 * damaged - 1) > 0, pair)
 
 
 def made(network: nn.Module, pair: datasets.Pair) -> Tensor:

@@ -38,13 +38,6 @@ def test_precision_asked_for_is_the_one_taken():
     assert devices.pick_precision("auto", cpu) in ("fp32", "bf16")
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_autocast_multiplies_in_the_precision(precision, dtype):
-    ones = torch.ones(2, 2)
-    with devices.autocast(torch.device("cpu"), precision):
-        assert (ones @ ones).dtype == dtype
-
-
 @pytest.mark.parametrize(("threads", "words"), [(1, "1 thread"), (3, "3 threads")])
 def test_a_processor_is_described_by_its_name_and_the_threads(monkeypatch, threads, words):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)

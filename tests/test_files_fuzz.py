@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from restoration_lib.data.files import ImageError, open_rgb, read_image, read_overlay_mask
+from restoration_lib.data.files import ImageError, open_rgb, read_overlay_mask
 
 SEEDS = range(26_000, 28_000)  # of an earlier reader, 27250 made 134 million pixels, out of a file of 143 bytes
 SECONDS, MEMORY = 20, 1024**3
@@ -103,7 +103,7 @@ def read_all(path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (all_there_is, all_there_is))  # a reader that fails must spare the machine
     for seed in SEEDS:
         path.write_bytes(mutated(good, seed))
-        for read in (open_rgb, read_image, read_overlay_mask):
+        for read in (open_rgb, read_overlay_mask):
             print(f"seed {seed}, {read.__name__}", flush=True)
             signal.alarm(SECONDS)  # nobody handles it: it ends this process
             try:
@@ -125,7 +125,7 @@ def test_damaged_files_are_images_or_image_errors(tmp_path):
     last = ended.stdout.splitlines()[-1:]
     assert ended.returncode == 0, f"{last}\n{ended.stderr[-2000:]}"
     counts = [int(word.strip(",}")) for word in last[0].split() if word.strip(",}").isdigit()]
-    assert sum(counts) == 3 * len(SEEDS) and min(counts) > len(SEEDS) / 2, "both are well tried"
+    assert sum(counts) == 2 * len(SEEDS) and min(counts) > len(SEEDS) / 2, "both are well tried"
 
 
 if __name__ == "__main__":

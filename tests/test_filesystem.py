@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from restoration_lib.filesystem import expanded, shown, write_durably
+from restoration_lib.filesystem import expanded, replacing, shown, write_durably
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,15 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         write_durably(path, fail)
     assert path.read_text() == "old" and [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_two_who_write_at_once_have_names_of_their_own(tmp_path):
+    path = tmp_path / "a.txt"
+    with replacing(path) as one, replacing(path) as other:
+        assert one != other and one.parent == other.parent == tmp_path and one.name.startswith(".a.txt.")
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one" and [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_a_folder_that_cannot_be_flushed_is_no_fault(tmp_path, monkeypatch):

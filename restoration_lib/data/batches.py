@@ -3,6 +3,7 @@
 So a training that was stopped sees the same batches when it goes on.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -73,14 +74,18 @@ class CropBatches(Dataset):
 
     def _crop(self, index: int, generator: torch.Generator) -> Tensor:
         turns = int(torch.randint(4, (), generator=generator)) if self.turned else 0
-        sides = self.images.arrays[index].shape[:2]
-        y, x = (int(torch.randint(side - self.crop + 1, (), generator=generator)) for side in sides)
-        crop = self._cut(index, slice(y, y + self.crop), slice(x, x + self.crop))
+        crop = self._cut(index, random_square(self.images.arrays[index], self.crop, generator))
         mirrored = crop.flip(2) if torch.rand((), generator=generator) < 0.5 else crop
         return mirrored.rot90(turns, (1, 2)).contiguous()
 
-    def _cut(self, index: int, rows: slice, columns: slice) -> Tensor:
-        return to_tensor(self.images.arrays[index][rows, columns])
+    def _cut(self, index: int, place: tuple[slice, slice]) -> Tensor:
+        return to_tensor(self.images.arrays[index][place])
+
+
+def random_square(array: np.ndarray, side: int, generator: torch.Generator) -> tuple[slice, slice]:
+    """Rows and columns of a square of `side` px somewhere in an image (H, W, 3)."""
+    top, left = (int(torch.randint(length - side + 1, (), generator=generator)) for length in array.shape[:2])
+    return slice(top, top + side), slice(left, left + side)
 
 
 class PairedBatches(CropBatches):
@@ -94,8 +99,8 @@ class PairedBatches(CropBatches):
         both = super().__getitem__(step)["target"]
         return {"input": both[:, :3], "target": both[:, 3:]}
 
-    def _cut(self, index: int, rows: slice, columns: slice) -> Tensor:
-        return torch.cat([to_tensor(side.arrays[index][rows, columns]) for side in (self.damaged, self.images)])
+    def _cut(self, index: int, place: tuple[slice, slice]) -> Tensor:
+        return torch.cat([to_tensor(side.arrays[index][place]) for side in (self.damaged, self.images)])
 
 
 class UnpairedBatches(Dataset):

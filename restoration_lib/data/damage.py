@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from restoration_lib.checks import check
-from restoration_lib.data.batches import CropBatches
+from restoration_lib.data.batches import CropBatches, random_square
 from restoration_lib.data.datasets import Images
 from restoration_lib.data.files import to_tensor
 from restoration_lib.degradations import keep, prints
@@ -52,26 +52,16 @@ class PrintBatches(CropBatches):
 
     Args:
         overlay_masks: how much overlays cover, as for `scratch`; none of them, and all damage is drawn.
-        crop: px, 4 or more.
-        batch_size, steps, seed: as for `CropBatches`.
+        options: as for `CropBatches`; the crop has 4 px or more.
 
     Raises:
         ImageError: an image is smaller than the crop.
         ValueError: a size out of its range.
     """
 
-    def __init__(
-        self,
-        images: Images,
-        overlay_masks: Sequence[Tensor],
-        *,
-        crop: int,
-        batch_size: int,
-        steps: int,
-        seed: int | str,
-    ):
-        check("crop", crop, 4)  # `contrast` looks at every third pixel
-        super().__init__(images, keep, crop=crop, batch_size=batch_size, steps=steps, seed=seed)
+    def __init__(self, images: Images, overlay_masks: Sequence[Tensor], **options):
+        super().__init__(images, keep, **options)
+        check("crop", self.crop, 4)  # `contrast` looks at every third pixel
         self.overlay_masks = overlay_masks
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
@@ -102,12 +92,9 @@ class PrintBatches(CropBatches):
         array = self.images.arrays[index]
         most = min(LARGEST_REDUCTION, min(array.shape[:2]) / self.crop)
         side = min(round(self.crop * most ** uniform(0, 1, generator)), *array.shape[:2])
-        cuts = []
-        for _ in range(candidates):
-            y, x = (int(torch.randint(length - side + 1, (), generator=generator)) for length in array.shape[:2])
-            cuts.append(array[y : y + side, x : x + side])
+        cuts = [array[random_square(array, side, generator)] for _ in range(candidates)]
         cut = Image.fromarray(max(cuts, key=contrast))
-        crop = to_tensor(cut.resize((self.crop, self.crop), Image.Resampling.BICUBIC) if side > self.crop else cut)
+        crop = to_tensor(cut.resize((self.crop, self.crop), Image.Resampling.BICUBIC))
         crop = crop.flip(2) if uniform(0, 1, generator) < 0.5 else crop
         return crop.rot90(int(torch.randint(4, (), generator=generator)), (1, 2)).contiguous()
 

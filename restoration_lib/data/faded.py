@@ -4,8 +4,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from restoration_lib.checks import check
-from restoration_lib.data.batches import CropBatches
+from restoration_lib.data.batches import CropBatches, random_square
 from restoration_lib.data.datasets import Images
 from restoration_lib.data.files import to_tensor
 from restoration_lib.degradations.ageing import age
@@ -13,6 +12,7 @@ from restoration_lib.degradations.common import uniform
 from restoration_lib.degradations.monochrome import luma, toned
 
 LEAST = 0.55  # of the shorter side, that a cut has at least
+MONOCHROME = 0.35  # of the targets
 TONED = 0.5  # of the monochrome ones; the others are grey before they age
 MILD = 0.3  # of all: aged by a strength from 0 to 1 instead of 1, for not every photograph has faded
 
@@ -21,22 +21,19 @@ class FadedBatches(CropBatches):
     """Item `step`: a batch {"input", "target"} (N, 3, crop, crop) of aged photographs; a pure function of (seed, step).
 
     The targets are square cuts, mirrored half of the time, whose sides are LEAST of the shorter side or longer, reduced
-    to the crop. A share of them is made grey; its print may have a tone, which is none of what has to come back. Some
-    age less, see MILD.
+    to the crop. Some are made grey, see MONOCHROME; their prints may have a tone, which is none of what has to come
+    back. Some age less, see MILD.
 
     Args:
-        monochrome: share of the targets that are grey, in [0, 1].
         options: as for `CropBatches`; the crop is the side of the reduced cuts, px.
 
     Raises:
         ImageError: an image is smaller than the crop.
-        ValueError: a size or share out of its range.
+        ValueError: a size out of its range.
     """
 
-    def __init__(self, images: Images, *, monochrome: float = 0.35, **options):
-        check("monochrome", monochrome, 0, 1)
+    def __init__(self, images: Images, **options):
         super().__init__(images, age, **options)
-        self.monochrome = monochrome
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         generator = self.generator(step)
@@ -46,7 +43,7 @@ class FadedBatches(CropBatches):
 
     def _pair(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         target = made = self._reduced(index, generator)
-        if uniform(0, 1, generator) < self.monochrome:
+        if uniform(0, 1, generator) < MONOCHROME:
             target = made = luma(target).expand(3, -1, -1)
             if uniform(0, 1, generator) < TONED:
                 made = toned(target, uniform(0, 1, generator))
@@ -57,7 +54,6 @@ class FadedBatches(CropBatches):
         array = self.images.arrays[index]
         shorter = min(array.shape[:2])
         side = max(self.crop, round(shorter * uniform(LEAST, 1, generator)))
-        y, x = (int(torch.randint(length - side + 1, (), generator=generator)) for length in array.shape[:2])
-        cut = Image.fromarray(array[y : y + side, x : x + side])
+        cut = Image.fromarray(array[random_square(array, side, generator)])
         reduced = to_tensor(cut.resize((self.crop, self.crop), Image.Resampling.BICUBIC))
         return reduced.flip(2) if uniform(0, 1, generator) < 0.5 else reduced

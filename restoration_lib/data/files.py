@@ -1,7 +1,6 @@
 """Image files in and out. Inside the library an image is a float tensor (3, H, W) in [0, 1], RGB."""
 
 import os
-import secrets
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,25 +11,16 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
-from restoration_lib.filesystem import expanded, shown
+from restoration_lib.filesystem import expanded, replacing, shown
 
 if TYPE_CHECKING:  # to list files and to look at them takes no torch, whose import takes seconds
     from torch import Tensor
 
-_JPEG = ("JPEG", {"quality": 95, "subsampling": 0})  # Pillow's own 75 would add damage of its own
-_TIFF = ("TIFF", {})
-_FORMATS = {
-    ".jpg": _JPEG,
-    ".jpeg": _JPEG,
-    ".png": ("PNG", {}),
-    ".webp": ("WEBP", {"quality": 95}),
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".bmp": ("BMP", {}),
-}
-SUFFIXES = tuple(_FORMATS)
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 """The file name suffixes read and written here, in lower case; files may carry them in either case."""
 
+# By format, to write it: Pillow's own qualities would add damage of their own.
+_OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
 
 LARGE, PIXELS_A_BYTE = 2**24, 1000  # a larger image with more pixels a byte is no photograph, and may take gigabytes
 
@@ -120,19 +110,14 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     """The image in a file, not yet decoded; all that is raised inside becomes an ImageError."""
     try:
         with Image.open(path) as image:
-            _check_size(image, os.path.getsize(path))
+            pixels, size = image.width * image.height, os.path.getsize(path)
+            if pixels > LARGE and pixels > PIXELS_A_BYTE * size:
+                raise ValueError(f"{image.width} x {image.height} px cannot be in {size} bytes")
             yield image
     except Exception as error:  # damaged files make Pillow's decoders raise far more than OSError
         unknown = isinstance(error, UnidentifiedImageError)  # whose own text repeats the path
         reason = "unknown format" if unknown else getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"{path}: cannot be read as an image ({' '.join(reason.split())})") from error
-
-
-def _check_size(image: Image.Image, file_size: int) -> None:
-    """ValueError where a header claims far more pixels than a file of so many bytes can hold of a photograph."""
-    pixels = image.width * image.height
-    if pixels > LARGE and pixels > PIXELS_A_BYTE * file_size:
-        raise ValueError(f"{image.width} x {image.height} px cannot be in {file_size} bytes")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -159,11 +144,6 @@ def _on_white(image: Image.Image) -> Image.Image:
     if image.mode != "RGBA":
         return image
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-
-
-def read_image(path: str | Path) -> "Tensor":
-    """An image file as a tensor (3, H, W), float32 in [0, 1]. Conversions and errors as in `open_rgb`."""
-    return to_tensor(open_rgb(path))
 
 
 def to_tensor(image: Image.Image | np.ndarray) -> "Tensor":
@@ -197,14 +177,10 @@ def write_image(image: "Tensor", path: str | Path) -> None:
     is not in SUFFIXES.
     """
     path = Path(path)
-    if path.suffix.lower() not in _FORMATS:
+    if path.suffix.lower() not in SUFFIXES:
         raise ImageError(f"{path}: cannot write the suffix {path.suffix!r}; use {', '.join(SUFFIXES)}")
-    kind, options = _FORMATS[path.suffix.lower()]
+    kind = Image.registered_extensions()[path.suffix.lower()]
     image = Image.fromarray(to_uint8(image))
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # hidden: no listing shows it
-    try:
-        image.save(unfinished, kind, **options)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as unfinished:
+        image.save(unfinished, kind, **_OPTIONS.get(kind, {}))

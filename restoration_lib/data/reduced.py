@@ -4,20 +4,18 @@ Every run of a sweep reads the same two hundred sample images, and to decode the
 done with them before the training. The folder `reduced` in the cache may be removed at any time.
 """
 
-import functools
 import hashlib
-import os
-import secrets
 import zipfile
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import PIL
 from PIL import Image
 
 from restoration_lib.data import files, samples
+from restoration_lib.filesystem import digest_of_code, replacing
 
+CODE = ("data/files.py", "data/reduced.py")  # that reads and reduces
 KEPT = "reduced"  # folder in the samples' cache
 Size = tuple[int, int]  # width and height, px
 
@@ -34,7 +32,7 @@ def open_reduced(path: Path, size: int) -> tuple[Size, Image.Image]:
     if not size or path.parent not in samples.checked:  # other data sets may be too large to be kept a second time
         return _decoded(path, size)
     try:
-        key = hashlib.sha256(f"{size}\n{_of_code()}\n".encode() + path.read_bytes()).hexdigest()
+        key = hashlib.sha256(f"{size}\n{digest_of_code(CODE, ('pillow',))}\n".encode() + path.read_bytes()).hexdigest()
     except OSError:
         return _decoded(path, size)  # raises, as it does for any file
     place = path.parent.parent / KEPT / f"{key[:32]}.npz"
@@ -67,17 +65,5 @@ def _read(place: Path) -> tuple[Size, Image.Image] | None:
 
 def _write(place: Path, size: Size, image: Image.Image) -> None:
     place.parent.mkdir(exist_ok=True)
-    unfinished = place.with_suffix(f".{secrets.token_hex(4)}")  # two runs may write it at once
-    try:
-        with unfinished.open("xb") as file:
-            np.savez(file, size=size, pixels=np.asarray(image))
-        os.replace(unfinished, place)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-@functools.cache
-def _of_code() -> str:
-    """Digest of the code that reads and reduces, and of Pillow's version."""
-    texts = [Path(module).read_bytes() for module in (files.__file__, __file__)]
-    return hashlib.sha256(b"\n".join([*texts, PIL.__version__.encode()])).hexdigest()
+    with replacing(place) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, size=size, pixels=np.asarray(image))

@@ -23,12 +23,8 @@ from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from restoration_lib.checks import check_choice
-
-if TYPE_CHECKING:  # whose import takes a second
-    import pandas as pd
 
 
 class SampleError(RuntimeError):
@@ -160,13 +156,6 @@ def split(which: str) -> dict[str, list[Path]]:
 def vintage() -> list[Path]:
     """The old photographs among the samples, all of them test images. Raises SampleError as `fetch` does."""
     return [path for path in fetch()["photographs"] if "vintage" in path.name]
-
-
-def table() -> "pd.DataFrame":
-    """A row per source, see `rows`."""
-    import pandas as pd
-
-    return pd.DataFrame(rows())
 
 
 def rows() -> list[dict[str, str | int]]:

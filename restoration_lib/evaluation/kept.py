@@ -3,14 +3,11 @@
 import functools
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
-import restoration_lib
 from restoration_lib.data.datasets import Pair
+from restoration_lib.filesystem import digest_of_code, replacing
 
 CODE = ("data/files.py", "degradations/*.py", "evaluation/*.py")  # what decides how something is measured
 LIBRARIES = ("numpy", "pillow", "scikit-image", "scipy", "torch")
@@ -26,24 +23,18 @@ def described(value: object) -> str | None:
     """
     if isinstance(value, PLAIN):
         return repr(value)
+    if isinstance(value, functools.partial):
+        value = ("partial", value.func, value.args, tuple(value.keywords.items()))
     if isinstance(value, tuple):
-        parts, form = [described(part) for part in value], "({})"
-    elif isinstance(value, functools.partial):
-        named = [f"{name}={described(part)}" if described(part) else None for name, part in value.keywords.items()]
-        parts, form = [described(part) for part in (value.func, *value.args)] + named, "partial({})"
-    else:
-        name = getattr(value, "__qualname__", "<")
-        of_module = callable(value) and "<" not in name and not hasattr(value, "__self__")
-        return f"{value.__module__}.{name}" if of_module else None
-    return None if None in parts else form.format(", ".join(parts))
+        parts = [described(part) for part in value]
+        return None if None in parts else f"({', '.join(parts)})"
+    name = getattr(value, "__qualname__", "<")
+    of_module = callable(value) and "<" not in name and not hasattr(value, "__self__")
+    return f"{value.__module__}.{name}" if of_module else None
 
 
 def metrics(
-    restore: Callable,
-    score: Callable,
-    pairs: Sequence[Pair],
-    folder: Path,
-    make: Callable[[Callable, Pair], dict | None],
+    restore: Callable, score: Callable, pairs: Sequence[Pair], folder: Path, make: Make
 ) -> list[dict | None] | None:
     """The metrics of each pair, `make(restore, pair)`, read from `folder` if they were made before.
 
@@ -52,7 +43,7 @@ def metrics(
     """
     if not all(described(part) for part in (restore, score)):
         return None
-    key = hashlib.sha256(f"{described(restore)}\n{described(score)}\n{_of_code()}\n".encode())
+    key = hashlib.sha256(f"{described(restore)}\n{described(score)}\n{digest_of_code(CODE, LIBRARIES)}\n".encode())
     for pair in pairs:
         key.update(f"{pair.name} {tuple(pair.input.shape)} {tuple(pair.target.shape)}\n".encode())
         for image in (pair.input, pair.target):
@@ -60,16 +51,6 @@ def metrics(
     path = folder / f"{key.hexdigest()[:32]}.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{secrets.token_hex(4)}")
-        unfinished.write_text(json.dumps([make(restore, pair) for pair in pairs]))
-        os.replace(unfinished, path)
+        with replacing(path) as unfinished:
+            unfinished.write_text(json.dumps([make(restore, pair) for pair in pairs]))
     return json.loads(path.read_text())
-
-
-@functools.cache
-def _of_code() -> str:
-    """Digest of the code that measures, and of the libraries that it uses."""
-    library = Path(restoration_lib.__path__[0])
-    files = sorted(path for pattern in CODE for path in library.glob(pattern))
-    texts = [path.read_bytes() for path in files] + [f"{name} {version(name)}".encode() for name in LIBRARIES]
-    return hashlib.sha256(b"\n".join(texts)).hexdigest()

@@ -32,13 +32,14 @@ GRID_BINS = 32
 COVERAGES = {"5 %": 0.05, "10 %": 0.1, "20 %": 0.2, "40 %": 0.4}  # of the tests with heavy damage
 
 Mask = Callable[[Tensor, Tensor], Tensor]  # damaged image and target to the true mask (1, 1, H, W), bool
-Paint = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # damaged image to restored image and mask found
+Painted = tuple[Tensor, Tensor | None]  # restored image, and mask found
+Paint = Callable[[Tensor], Painted]  # of a damaged image
 DETECTION = ("precision", "recall", "f1")
 NAMES = ("psnr", "ssim", "checkerboard", "coverage", "inside", "outside", "change", "unmasked_change", *DETECTION)
 
 
 def score(mask: Mask, names: Sequence[str] = NAMES) -> Score:
-    """The named ones of NAMES, of a restored image and the mask of the damage found, or None:
+    """The named ones of NAMES, of a restored image, alone or with the mask of the damage found, or None:
 
     - `psnr`, `ssim`, `checkerboard` of the whole image,
     - `coverage`: part of the image that is damaged,
@@ -51,9 +52,10 @@ def score(mask: Mask, names: Sequence[str] = NAMES) -> Score:
     return partial(_score, mask, tuple(names))
 
 
-def _score(mask: Mask, names: tuple[str, ...], pair: Pair, made: tuple[Tensor, Tensor | None]) -> dict[str, float]:
-    target, damaged, image = (to_uint8(x)[0] for x in (pair.target, pair.input, made[0]))
-    true, found = mask(pair.input, pair.target)[0, 0].numpy(), None if made[1] is None else made[1][0, 0].numpy()
+def _score(mask: Mask, names: tuple[str, ...], pair: Pair, made: Tensor | Painted) -> dict[str, float]:
+    target, damaged, image = map(_pixels, (pair.target, pair.input, made))
+    found = made[1] if isinstance(made, tuple) else None
+    true, found = mask(pair.input, pair.target)[0, 0].numpy(), None if found is None else found[0, 0].numpy()
     values = {
         "psnr": _psnr(target, image),
         **{name: METRICS[name].function(target, image) for name in ("ssim", "checkerboard") if name in names},
@@ -65,6 +67,10 @@ def _score(mask: Mask, names: tuple[str, ...], pair: Pair, made: tuple[Tensor, T
         **_detection(true, found),
     }
     return {name: values[name] for name in names}
+
+
+def _pixels(made: Tensor | Painted) -> np.ndarray:
+    return to_uint8(made[0] if isinstance(made, tuple) else made)[0]
 
 
 def _psnr(target: np.ndarray, image: np.ndarray) -> float:
@@ -89,34 +95,19 @@ def restorers(paint: Paint, mask: Mask) -> dict[str, Restorer]:
     mask that the method found, if it finds one."""
     once = lru_cache(maxsize=1)(paint)  # the image and the mask that was found come from the same call
 
-    def of_found_mask(pair: Pair) -> tuple[Tensor, None] | None:
-        found = once(pair.input)[1]
-        return None if found is None else (inpainted(pair, found), None)
-
     return {
-        INPUT: _as_it_is,
+        INPUT: measure.as_it_is,
         RESTORED: lambda pair: once(pair.input),
-        MEDIAN: _median,
-        TRUE_MASK: partial(_of_true_mask, mask),
-        FOUND_MASK: of_found_mask,
+        MEDIAN: partial(measure.filtered, SHUFFLE_BASELINES[MEDIAN]),
+        TRUE_MASK: partial(inpainted, mask),
+        FOUND_MASK: partial(inpainted, lambda damaged, _: once(damaged)[1]),
     }
 
 
-def _as_it_is(pair: Pair) -> tuple[Tensor, None]:
-    return pair.input, None
-
-
-def _median(pair: Pair) -> tuple[Tensor, None]:
-    return measure.filtered(SHUFFLE_BASELINES[MEDIAN], pair), None
-
-
-def _of_true_mask(mask: Mask, pair: Pair) -> tuple[Tensor, None]:
-    return inpainted(pair, mask(pair.input, pair.target)), None
-
-
-def inpainted(pair: Pair, mask: Tensor) -> Tensor:
-    """The pair's input (1, 3, H, W) with what is True in the mask (1, 1, H, W) filled by biharmonic inpainting."""
-    return to_tensor(biharmonic(to_uint8(pair.input)[0], mask[0, 0].numpy()))[None]
+def inpainted(mask: Mask, pair: Pair) -> Tensor | None:
+    """Biharmonic inpainting of the pixels of `mask(input, target)`, (1, 1, H, W); None where it gives none."""
+    found = mask(pair.input, pair.target)
+    return None if found is None else to_tensor(biharmonic(to_uint8(pair.input)[0], found[0, 0].numpy()))[None]
 
 
 def through(restorers: Mapping[str, Restorer], side: int) -> dict[str, Restorer]:
@@ -125,9 +116,9 @@ def through(restorers: Mapping[str, Restorer], side: int) -> dict[str, Restorer]
     return {name: partial(_through, restore, side) for name, restore in restorers.items()}
 
 
-def _through(restore: Restorer, side: int, pair: Pair) -> tuple[Tensor, None] | None:
+def _through(restore: Restorer, side: int, pair: Pair) -> Tensor | None:
     made = restore(Pair(pair.name, *(resized(image, (side, side)) for image in (pair.input, pair.target))))
-    return None if made is None else (resized(to_tensor(to_uint8(made[0])[0])[None], pair.input.shape[-2:]), None)
+    return None if made is None else resized(to_tensor(_pixels(made))[None], pair.input.shape[-2:])
 
 
 def resized(image: Tensor, size: Sequence[int]) -> Tensor:
@@ -144,11 +135,9 @@ def validator(pairs: Sequence[Pair], mask: Mask) -> Callable[[object], dict[str,
     damaged = [pair for pair in pairs if mask(pair.input, pair.target).any()]
     if not damaged:
         raise ValueError(f"validation: none of the {len(pairs)} pairs differ by least_damage; are they damaged?")
-    return measure.validator(damaged, score(mask, ("psnr", "inside", "f1")), _painted)
-
-
-def _painted(method: object, pair: Pair) -> tuple[Tensor, Tensor | None]:
-    return method.paint(pair.input)
+    return measure.validator(
+        damaged, score(mask, ("psnr", "inside", "f1")), lambda method, pair: method.paint(pair.input)
+    )
 
 
 def spectrum(restorers: Mapping[str, Restorer], pairs: Sequence[Pair]) -> pd.DataFrame:
@@ -156,8 +145,8 @@ def spectrum(restorers: Mapping[str, Restorer], pairs: Sequence[Pair]) -> pd.Dat
 
     A column for each restorer; the frequencies are the multiples of 1/(2 GRID_BINS) up to 1/2, whatever the size.
     """
-    everyone = {"target": lambda pair: (pair.target, None), **restorers}
-    power = {name: sum(_line_power(to_uint8(make(pair)[0])[0]) for pair in pairs) for name, make in everyone.items()}
+    everyone = {"target": lambda pair: pair.target, **restorers}
+    power = {name: sum(_line_power(_pixels(make(pair))) for pair in pairs) for name, make in everyone.items()}
     frequency = pd.Index(np.arange(GRID_BINS + 1) / (2 * GRID_BINS), name="frequency")
     return pd.DataFrame({name: 10 * np.log10(power[name] / power["target"]) for name in restorers}, index=frequency)
 

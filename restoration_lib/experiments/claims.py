@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from restoration_lib.experiments.notebooks import ExperimentError
+from restoration_lib.filesystem import replacing
 
 BEAT = 10.0  # seconds between two signs of life
 SETTLE = 0.5  # seconds until all who found a claim left at the same moment have written their own
@@ -62,7 +63,7 @@ def _is_left(path: Path, folder: Path) -> bool:
     if holder is None:
         return False
     host, process, _ = [*holder.split(), "", "", ""][:3]
-    gone = host == socket.gethostname() and process.isdigit() and not _lives(int(process))
+    gone = host == socket.gethostname() and process.isdigit() and not lives(int(process))
     if not gone and _age(path) < SILENCE:
         raise ExperimentError(
             f"{folder}: another sweep or report is running here, process {process} on {host}; "
@@ -73,14 +74,14 @@ def _is_left(path: Path, folder: Path) -> bool:
 
 def _take_over(path: Path, mine: str) -> bool:
     """Put a claim in the place of one that is left; of several who do so at once the last one has it."""
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    unfinished.write_text(mine)
-    os.replace(unfinished, path)
+    with replacing(path) as unfinished:
+        unfinished.write_text(mine)
     time.sleep(SETTLE)
     return _read(path) == mine
 
 
-def _lives(process: int) -> bool:
+def lives(process: int) -> bool:
+    """Whether there is a process of this number on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

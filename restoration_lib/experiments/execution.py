@@ -1,5 +1,6 @@
 """One run: a notebook executed with its parameters, in a folder that is complete or not there."""
 
+import json
 import logging
 import math
 import time
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restoration_lib.experiments import kernels
-from restoration_lib.experiments.notebooks import RECORD, ExperimentError, is_complete, partial_of, relink, replaced
+from restoration_lib.experiments.notebooks import RECORD, ExperimentError, is_complete, partial_of, relink
 from restoration_lib.experiments.sweep_file import PlannedRun
 
 
@@ -81,17 +82,16 @@ def _tidy(partial: Path, folder: Path, notebook: Path) -> None:
     import nbformat
 
     path = partial / "notebook.ipynb"
-    executed = nbformat.read(path, as_version=4)
-    executed.metadata.papermill.update(input_path=notebook.name, output_path=path.name)
+    text = path.read_text(encoding="utf-8")
     above, shown = str(folder.parent), "/".join(folder.parts[-3:-1])  # from the out folder on: PROFILE/SWEEP
     quoted = above.encode("unicode_escape").decode()  # as papermill writes it in the injected cell
-    names = {above: shown, quoted: shown, partial.name: folder.name, f"{notebook.parent}/": ""}
-
-    def without_paths(text: str) -> str:
-        for found, put in names.items():
-            text = text.replace(found, put)
-        return text
-
-    executed = replaced(executed, without_paths)
+    for name, put in {above: shown, quoted: shown, partial.name: folder.name, f"{notebook.parent}/": ""}.items():
+        text = text.replace(_in_json(name), _in_json(put))
+    executed = nbformat.reads(text, as_version=4)
+    executed.metadata.papermill.update(input_path=notebook.name, output_path=path.name)
     relink(executed, notebook.parent, folder)
     nbformat.write(executed, path)
+
+
+def _in_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]

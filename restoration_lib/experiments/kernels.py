@@ -27,6 +27,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.provisioning import LocalProvisioner
 from traitlets import default
 
+from restoration_lib.experiments.claims import lives
+
 FORKS = sys.platform == "linux"
 SERVER = ("-m", "restoration_lib.warm_kernel")  # the program that forks kernels, as arguments of the interpreter
 
@@ -206,11 +208,8 @@ class ForkedKernel:
 
     def poll(self) -> int | None:
         """None while it lives; how it ended only its parent knows, so 1 stands for any end."""
-        if self.returncode is None:
-            try:
-                os.kill(self.pid, 0)
-            except ProcessLookupError:
-                self.returncode = 1
+        if self.returncode is None and not lives(self.pid):
+            self.returncode = 1
         return self.returncode
 
     def wait(self) -> int:

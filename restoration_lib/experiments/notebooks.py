@@ -2,13 +2,10 @@
 
 import ast
 import base64
-import hashlib
 import json
 import os
 import re
-import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 
 from restoration_lib.checks import hint
@@ -34,12 +31,6 @@ def is_complete(folder: Path) -> bool:
 def partial_of(folder: Path) -> Path:
     """Where the run of this final folder works until it is complete."""
     return folder.with_name(f".partial-{folder.name}")
-
-
-def discard(folder: Path) -> None:
-    """Remove what an unfinished run has left, its checkpoints too, so that it begins anew."""
-    with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
 
 
 def parameters_cell(notebook: str | Path) -> dict:
@@ -110,17 +101,6 @@ def typed(name: str, value: object, literals: Mapping, notebook: str) -> object:
     raise ExperimentError(message)
 
 
-def replaced(node: object, replace: Callable[[str], str]) -> object:
-    """A notebook, or a part of it, with `replace` applied to every text."""
-    if isinstance(node, str):
-        return replace(node)
-    if isinstance(node, list):
-        return [replaced(item, replace) for item in node]
-    if isinstance(node, dict):
-        return type(node)({key: replaced(value, replace) for key, value in node.items()})
-    return node
-
-
 def relink(notebook: dict, before: Path, after: Path) -> None:
     """Let the relative links of a notebook's texts, which count from `before`, lead to the same from `after`.
 
@@ -141,16 +121,11 @@ def relink(notebook: dict, before: Path, after: Path) -> None:
 
 def link_figures(notebook: dict, folder: Path) -> None:
     """In a notebook's outputs, put links in the place of images that lie in `folder`/figures too: each stored once."""
-    saved = {_digest(path.read_bytes()): path.relative_to(folder) for path in folder.glob("figures/*")}
+    saved = {path.read_bytes(): path.relative_to(folder) for path in folder.glob("figures/*")}
     for output in (output for cell in notebook["cells"] for output in cell.get("outputs", [])):
         data = output.get("data", {})
         for kind in ("image/png", "image/jpeg"):
-            path = saved.get(_digest(base64.b64decode("".join(data.get(kind, "")))))
-            if path:
+            if path := saved.get(base64.b64decode("".join(data.get(kind, "")))):
                 data.clear()
                 data |= {"text/markdown": f"![{path.stem}]({path.as_posix()})", "text/plain": path.as_posix()}
                 output.get("metadata", {}).clear()
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -21,21 +21,12 @@ LIMIT = 15_000_000  # bytes that a published profile may hold: a clone stays sma
 
 
 def publish_profile(sweeps: list[Path], source: Path, published: Path) -> None:
-    """Publish the sweeps of a profile, whose results are in `source`, and write all published tables anew.
+    """Publish the sweeps of a profile, whose results are in `source`, and the notebooks that read them, nothing unless
+    all were made from committed code; then write all published tables anew.
 
     Raises:
-        ExperimentError: see `publish_all` and `write_readme`.
-    """
-    publish_all(sweeps, source, published / source.name)
-    (published / "README.md").write_text(f"{TITLE}{overviews(published)}\n", encoding="utf-8")
-    write_readme(published, README)
-
-
-def publish_all(sweeps: list[Path], source: Path, target: Path) -> None:
-    """Publish the sweeps and the notebooks that read them; nothing, unless all were made from committed code.
-
-    Raises:
-        ExperimentError: changes that are not committed, now or when the runs were made, or too many bytes.
+        ExperimentError: changes that are not committed, now or when the runs were made, too many bytes, or as
+            `write_readme`.
     """
     if runs.commit().endswith("+"):
         raise ExperimentError("the library or the notebooks have changes that are not committed: commit them first")
@@ -46,12 +37,15 @@ def publish_all(sweeps: list[Path], source: Path, target: Path) -> None:
         if not numbers_only[sweep.stem] and (notebook := (spec.get("report") or {}).get("notebook")):
             numbers_only[notebook.stem] = False
     found = {name: publishable(source / name) for name in numbers_only}  # all are looked at before one is copied
+    target = published / source.name
     for name, records in found.items():
         publish(source / name, target / name, records, numbers_only[name])
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"published {target.name}: {size / 1e6:.1f} MB")
     if size > LIMIT:
         raise ExperimentError(f"{target}: {size / 1e6:.1f} MB are more than {LIMIT / 1e6:.0f} MB; publish less")
+    (published / "README.md").write_text(f"{TITLE}{overviews(published)}\n", encoding="utf-8")
+    write_readme(published, README)
 
 
 def publishable(source: Path) -> list[dict]:

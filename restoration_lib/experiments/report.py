@@ -73,20 +73,15 @@ def _newest(paths: Iterable[Path]) -> int:
 
 
 def make_report(sweep: Path, folder: Path, notebook: Path | None) -> None:
-    """Write the tables of a sweep's finished runs, and execute the notebook that reads them if the numbers changed."""
+    """Write the tables of a sweep's finished runs, and execute the notebook that reads them, unless that is there and
+    the numbers are the same."""
     from restoration_lib.experiments.report_tables import write_tables
 
     changed = write_tables(sweep, folder)
-    if notebook:
-        read_runs(notebook, folder, changed)
+    if notebook and (changed or not is_complete(_result_of(notebook, folder))):
+        from restoration_lib.experiments.execution import execute
 
-
-def read_runs(notebook: Path, folder: Path, changed: bool) -> None:
-    """Execute the notebook that reads the runs in a folder, unless it is there and the numbers are the same."""
-    from restoration_lib.experiments.execution import execute
-
-    target = _result_of(notebook, folder)
-    if changed or not is_complete(target):
+        target = _result_of(notebook, folder)
         shutil.rmtree(target, ignore_errors=True)
         parameters = {"runs_folder": os.path.relpath(folder, notebook.parent)}  # records name no path of the machine
         outcome = execute(PlannedRun(notebook.stem, notebook, parameters), target, threads=1)

@@ -7,6 +7,7 @@ when a run failed, 2 when the sweep could not start or lost its scheduler. `expe
 
 import math
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from restoration_lib import progress
 from restoration_lib.experiments.claims import claimed
-from restoration_lib.experiments.notebooks import ExperimentError, discard, is_complete, partial_of
+from restoration_lib.experiments.notebooks import ExperimentError, is_complete, partial_of
 from restoration_lib.experiments.sweep_file import PlannedRun, plan
 
 Job = tuple[PlannedRun, Path]  # a run and its final folder
@@ -61,8 +62,9 @@ def run_sweeps(
                 claims.enter_context(claimed(folder))
             jobs = [(run, folder / run.name) for folder, sweep in runs.items() for run in sweep]
             pending = [(run, folder) for run, folder in jobs if not is_complete(folder)]
-            for _, folder in pending if fresh else ():
-                discard(partial_of(folder))
+            for left in (partial_of(folder) for _, folder in pending if fresh):
+                if left.exists():
+                    shutil.rmtree(left)
             if complete := len(jobs) - len(pending):
                 print(f"{complete} complete already", flush=True)
             start = time.monotonic()

@@ -168,7 +168,8 @@ class Method:
             network.train(mode)
         return self
 
-    def autocast(self, device: torch.device):
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Context of the forward passes."""
         return autocast(device, self.precision)
 
     def sizes(self) -> dict[str, int]:
@@ -196,6 +197,37 @@ class Method:
                 part.load_state_dict(state[name])
             except RuntimeError as error:
                 raise ValueError(f"{name}: the state belongs to a network of another size ({error})") from None
+
+
+class OneNetwork(Method):
+    """A method that trains one network, and nothing else; what restores is a running mean, "average".
+
+    Args:
+        name: of the network.
+        steps: length of the training: the learning rate rises for a moment, then falls half a cosine to 0.
+        learning_rate: of Adam, betas (0.9, 0.999).
+        max_grad_norm: longer gradients are shortened to this.
+        ema_decay: of the running mean of the weights, in [0, 1].
+
+    Raises:
+        ValueError: names the argument that is out of its range.
+    """
+
+    def __init__(
+        self, name: str, network: nn.Module, steps: int, learning_rate: float, max_grad_norm: float, ema_decay: float
+    ):
+        super().__init__()
+        check("steps", steps, 1)
+        self.name, self.max_grad_norm = name, max_grad_norm
+        self.add(name, network, learning_rate, (0.9, 0.999), warmup_cosine(steps))
+        self.add_average("average", name, ema_decay)
+
+    def learn(self, loss: Tensor) -> dict[str, Tensor]:
+        """What is left of a `step` when its loss is known."""
+        norm = self.update([loss], self.name, max_grad_norm=self.max_grad_norm)
+        self.networks["average"].update_parameters(self.networks[self.name])
+        self.step_schedulers()
+        return detached({"generator": loss, f"{self.name}_gradient": norm})
 
 
 class Adam(torch.optim.Adam):

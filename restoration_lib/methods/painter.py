@@ -3,39 +3,30 @@
 import torch
 from torch import Tensor
 
-from restoration_lib.checks import check
-from restoration_lib.methods.base import Method, detached, warmup_cosine
+from restoration_lib.methods.base import OneNetwork
 from restoration_lib.methods.pix2pix import MAX_GRAD_NORM
 from restoration_lib.networks.refined import RefinedGenerator, paint
 
 THRESHOLDS = -2.0, 2.0  # of the finder's logits: whoever restores may choose
 
 
-class Painter(Method):
-    """The painter of a `RefinedGenerator` whose finder is frozen; what paints is a running mean, "average".
+class Painter(OneNetwork):
+    """The painter of a `RefinedGenerator` whose finder is frozen; what paints is the running mean.
 
     It minimises the mean absolute error, of images in [-1, 1], over the pixels that the finder takes for damage, by a
     threshold drawn from THRESHOLDS at each step: over those that are none too, which it learns to give back. Batches
     are {"input", "target"}: images (N, 3, H, W) in [0, 1], damaged and as they were.
 
     Args:
-        steps: length of the training: the learning rate rises for a moment, then falls half a cosine to 0.
         generator: holds the finder, and a painter to begin with.
-        learning_rate: of Adam, betas (0.9, 0.999).
-        ema_decay: of the running mean of the weights, in [0, 1].
-
-    Raises:
-        ValueError: names the argument that is out of its range.
+        steps, learning_rate, ema_decay: see `OneNetwork`.
     """
 
     def __init__(
         self, *, steps: int, generator: RefinedGenerator, learning_rate: float = 5e-4, ema_decay: float = 0.999
     ):
-        super().__init__()
-        check("steps", steps, 1)
+        super().__init__("painter", generator.painter, steps, learning_rate, MAX_GRAD_NORM["painter"], ema_decay)
         self.frozen["finder"] = generator.finder.requires_grad_(False)
-        self.add("painter", generator.painter, learning_rate, (0.9, 0.999), warmup_cosine(steps))
-        self.add_average("average", "painter", ema_decay)
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         images, target = batch["input"], batch["target"]
@@ -45,11 +36,7 @@ class Painter(Method):
                 damage = self.frozen["finder"](2 * images - 1).float()
             painted = paint(self.networks["painter"], images, damage, threshold)
         found = damage > threshold
-        loss = 2 * ((painted - target).abs() * found).sum() / (3 * found.sum()).clamp(min=1)
-        norm = self.update([loss], "painter", max_grad_norm=MAX_GRAD_NORM["painter"])
-        self.networks["average"].update_parameters(self.networks["painter"])
-        self.step_schedulers()
-        return detached({"generator": loss, "painter_gradient": norm})
+        return self.learn(2 * ((painted - target).abs() * found).sum() / (3 * found.sum()).clamp(min=1))
 
     @torch.no_grad()
     def restore(self, images: Tensor, threshold: float = 0.0) -> Tensor:

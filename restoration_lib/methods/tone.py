@@ -2,59 +2,31 @@
 
 from torch import Tensor
 
-from restoration_lib.checks import check
-from restoration_lib.methods.base import Method, detached, warmup_cosine
+from restoration_lib.methods.base import OneNetwork
 from restoration_lib.networks.tone import ToneGenerator
 
+MAX_GRAD_NORM = 1.0  # longer gradients are shortened to this
 LEAST_ERROR = 1e-5  # added to the squared error: an image that is right to 50 dB need not become better
 
 
-class ToneRestorer(Method):
+class ToneRestorer(OneNetwork):
     """A `ToneGenerator` that minimises the mean logarithm of the squared error of each image, which is to maximise the
-    mean PSNR; what restores is a running mean of its weights, "average".
+    mean PSNR; what restores is the running mean of its weights.
 
     Batches are {"input", "target"}: images (N, 3, H, W) in [0, 1], aged and as they were.
 
     Args:
-        steps: length of the training: the learning rate rises for a moment, then falls half a cosine to 0.
-        features, segments, hidden, dropout: of the generator, see `networks.tone`.
-        learning_rate: of Adam, betas (0.9, 0.999).
-        max_grad_norm: longer gradients are shortened to this.
-        ema_decay: of the running mean of the weights, in [0, 1].
-
-    Raises:
-        ValueError: names the argument that is out of its range.
+        steps, learning_rate, ema_decay: see `OneNetwork`.
     """
 
-    def __init__(
-        self,
-        *,
-        steps: int,
-        features: int = 16,
-        segments: int = 8,
-        hidden: int = 128,
-        dropout: float = 0.1,
-        learning_rate: float = 1e-3,
-        max_grad_norm: float = 1.0,
-        ema_decay: float = 0.995,
-    ):
-        super().__init__()
-        check("steps", steps, 1)
-        check("max_grad_norm", max_grad_norm, above=0)
-        self.max_grad_norm = max_grad_norm
-        network = ToneGenerator(features, segments, hidden, dropout)
-        self.add("generator", network, learning_rate, (0.9, 0.999), warmup_cosine(steps))
-        self.add_average("average", "generator", ema_decay)
+    def __init__(self, *, steps: int, learning_rate: float = 1e-3, ema_decay: float = 0.995):
+        super().__init__("generator", ToneGenerator(), steps, learning_rate, MAX_GRAD_NORM, ema_decay)
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         with self.autocast(batch["input"].device):
             restored = self.networks["generator"](batch["input"])
         errors = (restored - batch["target"]).square().mean((1, 2, 3))
-        loss = (errors + LEAST_ERROR).log().mean()
-        norm = self.update([loss], "generator", max_grad_norm=self.max_grad_norm)
-        self.networks["average"].update_parameters(self.networks["generator"])
-        self.step_schedulers()
-        return detached({"generator": loss, "generator_gradient": norm})
+        return self.learn((errors + LEAST_ERROR).log().mean())
 
     def restore(self, images: Tensor) -> Tensor:
         return self.apply(self.networks["average"], images).clamp(0, 1)

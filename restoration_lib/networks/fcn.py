@@ -5,24 +5,22 @@ from torch import Tensor, nn
 from restoration_lib.networks.fast import FACTOR, PixelShuffle, SubPixelConv2d
 from restoration_lib.networks.layers import Residual, run_padded, shrink
 
-# The trunk works on 2x2 blocks of pixels: a quarter of the positions, at the same receptive field per layer.
-FOLD = FACTOR
-
 
 class Trunk(nn.Sequential):
     """Fold, residual blocks without norms (EDSR, Lim et al. 2017, section 3.1), unfold, one convolution at full size.
 
-    (N, 3, H, W) in [-1, 1] to (N, outputs, H, W); H and W must be multiples of FOLD. The outputs start near zero: the
-    input comes out unchanged (`fcn`) or as an even mean (`picker`).
+    (N, 3, H, W) in [-1, 1] to (N, outputs, H, W); H and W must be multiples of FACTOR, for it works on blocks of that
+    side: a quarter of the positions, at the same receptive field per layer. The outputs start near zero: the input
+    comes out unchanged (`fcn`) or as an even mean (`picker`).
     """
 
     def __init__(self, channels: int, blocks: int, outputs: int):
         last = shrink(nn.Conv2d(channels // 2, outputs, 3, padding=1))
         super().__init__(
-            nn.PixelUnshuffle(FOLD),
-            nn.Conv2d(3 * FOLD**2, channels, 3, padding=1),
+            nn.PixelUnshuffle(FACTOR),
+            nn.Conv2d(3 * FACTOR**2, channels, 3, padding=1),
             *(residual_block(channels) for _ in range(blocks)),
-            SubPixelConv2d(channels, channels // 2 * FOLD**2, 1),
+            SubPixelConv2d(channels, channels // 2 * FACTOR**2, 1),
             PixelShuffle(),
             nn.ReLU(),
             last,
@@ -47,5 +45,5 @@ class ResidualFCN(nn.Module):
         self.trunk = Trunk(channels, blocks, outputs=3)
 
     def forward(self, images: Tensor) -> Tensor:
-        correction = run_padded(self.trunk, 2 * images - 1, FOLD)
+        correction = run_padded(self.trunk, 2 * images - 1, FACTOR)
         return images + correction.float()

@@ -43,16 +43,12 @@ def pad(images: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
     return F.pad(images, (left, right, top, bottom), mode="replicate")
 
 
-def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """Repeat the last row and column until `multiple` divides both sides."""
-    height, width = images.shape[-2:]
-    return pad(images, 0, -width % multiple, 0, -height % multiple)
-
-
 def run_padded(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int) -> Tensor:
-    """What a network that needs sides that `multiple` divides makes of images of any size, cut to their size."""
+    """What a network that needs sides that `multiple` divides makes of images of any size: their last row and column
+    are repeated until it does, and the answer is cut to their size."""
     height, width = images.shape[-2:]
-    return network(pad_to_multiple(images, multiple))[..., :height, :width]
+    padded = pad(images, 0, -width % multiple, 0, -height % multiple)
+    return network(padded)[..., :height, :width]
 
 
 def norm_layers(norm: str, channels: int) -> list[nn.Module]:

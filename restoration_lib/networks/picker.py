@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from restoration_lib.checks import check
-from restoration_lib.networks.fcn import FOLD, Trunk
+from restoration_lib.networks.fast import FACTOR
+from restoration_lib.networks.fcn import Trunk
 from restoration_lib.networks.layers import pad, run_padded
 
 
@@ -33,7 +34,7 @@ class Picker(nn.Module):
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The weight (N, window², H, W) of each neighbour, raster order, which sum to 1; and corrections (N, 3, H, W),
         or (N, 0, H, W) where there are none."""
-        made = run_padded(self.trunk, 2 * images - 1, FOLD)
+        made = run_padded(self.trunk, 2 * images - 1, FACTOR)
         logits, corrections = made.split([self.window**2, self.corrections], 1)
         return logits.to(torch.float32, memory_format=torch.contiguous_format).softmax(1), corrections.float()
 

@@ -71,15 +71,9 @@ class TranslationGenerator(nn.Module):
             shrink(self.layers[-1])  # start near the image itself
 
     def forward(self, images: Tensor) -> Tensor:
-        maps = self.measure(images)
-        return self.adjust(images, maps) if self.output == "colour" else (maps.tanh() + 1) / 2
-
-    def measure(self, images: Tensor) -> Tensor:
-        """What the layers make of images (N, 3, H, W) in [0, 1]: (N, 12, H, W) with `output` "colour", M then b."""
-        return run_padded(self._draw, 2 * images - 1, self.fold).float()
-
-    def adjust(self, images: Tensor, maps: Tensor) -> Tensor:
-        """Images with the matrix and the offset of each pixel, as `measure` gives them, applied."""
+        maps = run_padded(self._draw, 2 * images - 1, self.fold).float()
+        if self.output == "tanh":
+            return (maps.tanh() + 1) / 2
         maps, x = maps.contiguous(), (2 * images - 1).contiguous()  # products of channels are slow in channels_last
         matrix, offset = maps[:, :9].unflatten(1, (3, 3)), maps[:, 9:]
         return (x + (matrix * x[:, None]).sum(2) + offset + 1) / 2

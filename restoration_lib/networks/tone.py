@@ -4,10 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restoration_lib.checks import check
 from restoration_lib.degradations.monochrome import luma
 
 SIDE = 64  # px, both sides of the reduced copy that is looked at
+FEATURES = 16  # channels of the first convolution; the others have two and four times as many
+HIDDEN = 128  # width of the fully connected layers
+DROPOUT = 0.1  # share of their outputs left out in training
+SEGMENTS = 8  # straight pieces of a curve
 QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 
 
@@ -15,42 +18,27 @@ class ToneGenerator(nn.Module):
     """Images (N, 3, H, W) in [0, 1] to the same; values may leave [0, 1].
 
     A small network looks at the image, reduced to SIDE x SIDE px, and at the quantiles of its channels and luma. It
-    chooses one rising curve for each channel, of `segments` straight pieces, and what follows it: x becomes
+    chooses one rising curve for each channel, of SEGMENTS straight pieces, and what follows it: x becomes
     x + M x + b, with a 3 x 3 matrix M and an offset b. So all pixels of a colour change alike, whatever the size of the
     image: nothing can be drawn, blurred or lost but what the curves clip (such transforms: Gharbi et al. 2017, without
     the grid). A fresh one leaves images nearly as they are.
-
-    Args:
-        features: channels of the first convolution; the others have two and four times as many.
-        segments: pieces of a curve.
-        hidden: width of the fully connected layers.
-        dropout: share of their outputs left out in training, in [0, 1].
     """
 
-    def __init__(self, features: int = 16, segments: int = 8, hidden: int = 128, dropout: float = 0.1):
+    def __init__(self):
         super().__init__()
-        for name, value in {"features": features, "segments": segments, "hidden": hidden}.items():
-            check(name, value, 1)
-        check("dropout", dropout, 0, 1)
-        f, self.segments = features, segments
-        self.encoder = nn.Sequential(
-            nn.Conv2d(3, f, 3, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(f, 2 * f, 3, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * f, 4 * f, 3, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(4 * f, 4 * f, 3, padding=1),
-            nn.LeakyReLU(0.2),
-        )
+        f = FEATURES
+        layers: list[nn.Module] = []
+        for inputs, outputs, stride in ((3, f, 2), (f, 2 * f, 2), (2 * f, 4 * f, 2), (4 * f, 4 * f, 1)):
+            layers += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.LeakyReLU(0.2)]
+        self.encoder = nn.Sequential(*layers)
         self.head = nn.Sequential(
-            nn.Linear(8 * f + 4 * len(QUANTILES), hidden),
+            nn.Linear(8 * f + 4 * len(QUANTILES), HIDDEN),
             nn.LeakyReLU(0.2),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, hidden),
+            nn.Dropout(DROPOUT),
+            nn.Linear(HIDDEN, HIDDEN),
             nn.LeakyReLU(0.2),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, 3 * (segments + 1) + 12),
+            nn.Dropout(DROPOUT),
+            nn.Linear(HIDDEN, 3 * (SEGMENTS + 1) + 12),
         )
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -63,7 +51,7 @@ class ToneGenerator(nn.Module):
         return self.adjust(images, self.measure(images))
 
     def measure(self, images: Tensor) -> Tensor:
-        """What to do with the colours of images: (N, 3 (segments + 1) + 12, 1, 1), curves and matrix."""
+        """What to do with the colours of images: (N, 3 (SEGMENTS + 1) + 12, 1, 1), curves and matrix."""
         small = reduced(images)
         maps = self.encoder(2 * small - 1).float()
         channels = torch.cat([small, luma(small)], 1).flatten(2).sort(-1).values
@@ -75,9 +63,9 @@ class ToneGenerator(nn.Module):
     def adjust(self, images: Tensor, tones: Tensor) -> Tensor:
         """Images (N, 3, H, W), or parts of them, with what `measure` gave for them."""
         curves, matrix = tones[:, :-12].unflatten(1, (3, -1)), tones[:, -12:]
-        curved = curves[:, :, 0]
-        for k, slope in enumerate(curves[:, :, 1:].exp().unbind(2)):
-            curved = curved + slope * (images - k / self.segments).clamp(0, 1 / self.segments)
+        curved, slopes = curves[:, :, 0], curves[:, :, 1:].exp().unbind(2)
+        for k, slope in enumerate(slopes):
+            curved = curved + slope * (images - k / len(slopes)).clamp(0, 1 / len(slopes))
         change = (matrix[:, :9].unflatten(1, (3, 3)) * curved[:, None]).sum(2)
         return curved + change + matrix[:, 9:]
 

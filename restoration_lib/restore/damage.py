@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from restoration_lib.networks.refined import ROUNDS, RefinedGenerator, fill, pull, push, redrawn
 from restoration_lib.restore.levels import bands, images_of, pixels_of
@@ -18,15 +18,15 @@ class Mender:
 
     def __init__(self, network: RefinedGenerator):
         self.network = network
-        self.of_finder = reach(_Finder(network.finder))
+        self.of_finder = reach(network.finder)
         self.of_painter = reach(network.painter, 7)
 
     def find(self, pixels: np.ndarray, watch: Watch = unwatched) -> np.ndarray:
         """Logits (H, W), float16, of where a photograph (H, W, C) is damaged."""
         logits = np.empty(pixels.shape[:2], np.float16)
-        finder = _Finder(self.network.finder)
+        finder = self.network.finder
         for tile in tiles(*logits.shape, side_that_fits(finder, self.of_finder), self.of_finder.margin):
-            found = run(finder, self.of_finder, images_of(pixels[tile.seen]))[0, 0, *tile.inner]
+            found = run(finder, self.of_finder, 2 * images_of(pixels[tile.seen]) - 1)[0, 0, *tile.inner]
             logits[tile.core] = found.float().clamp(-3e4, 3e4).cpu().numpy()
             watch(logits[tile.core].size / logits.size)
         return logits
@@ -51,7 +51,8 @@ class Mender:
         for tile in tiles(*mask.shape, side, self.of_painter.margin):
             inside = mask[tile.core]
             if inside.any():
-                certainty = mask[tile.seen] if logits is None else _sigmoid(logits[tile.seen])
+                certainty = torch.from_numpy(mask[tile.seen] if logits is None else logits[tile.seen]).float()
+                certainty = certainty if logits is None else certainty.sigmoid()
                 images = self._painted(filling.part(*tile.seen), images_of(pixels[tile.seen]), certainty)
                 painted = pixels_of(images[..., *tile.inner], pixels.dtype, pixels.shape[2], grey)
                 mended[tile.core][inside] = painted[inside]
@@ -59,21 +60,9 @@ class Mender:
         return mended
 
     @torch.inference_mode()
-    def _painted(self, filled: Tensor, images: Tensor, certainty: np.ndarray) -> Tensor:
+    def _painted(self, filled: Tensor, images: Tensor, certainty: Tensor) -> Tensor:
         painter = partial(run, self.network.painter, self.of_painter)
-        certainty = torch.from_numpy(certainty).float()[None, None]
-        return redrawn(lambda seen: painter(seen).cpu(), images, filled, certainty)
-
-
-class _Finder(nn.Module):
-    """Images in [0, 1] to logits."""
-
-    def __init__(self, finder: nn.Module):
-        super().__init__()
-        self.finder = finder
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.finder(2 * images - 1)
+        return redrawn(lambda seen: painter(seen).cpu(), images, filled, certainty[None, None])
 
 
 class Filling:
@@ -123,7 +112,3 @@ class Filling:
         for _ in range(self.halvings):
             sizes.append(pull(*sizes[-1]))
         return sizes
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return torch.from_numpy(logits).float().sigmoid().numpy()

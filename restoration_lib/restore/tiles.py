@@ -24,6 +24,7 @@ LARGEST = 1024  # px, side of a tile: larger ones gain little
 COPIES = 3  # of a layer's input and output that are alive at the same time
 SAME = 1e-4  # results that differ by no more are the same
 
+Strip = Callable[[Tensor], Tensor]  # columns (L,) to what a network makes of an image of them
 Watch = Callable[[float], object]
 """Is told which share of a piece of work has been done since it was told last."""
 
@@ -59,28 +60,22 @@ def reach(network: nn.Module, channels: int = 3) -> Reach:
         ValueError: it sees the whole image, as one with instance norms does, or has no period: it cannot run in tiles.
     """
     least = _least(network, channels)
-    strips = [_Strip(network, channels, least, turned) for turned in (False, True)]
+    strips = [_strip(network, channels, least, turned) for turned in (False, True)]
     scale = strips[0](torch.zeros(FARTHEST // 16)).shape[-1] // (FARTHEST // 16)
     distance = max(_distance(strip, scale) for strip in strips)
     period = max(_period(strip, scale, distance) for strip in strips)
     return Reach(-(-distance // period) * period, period, scale, least, _bytes(network, channels, max(64, least)))
 
 
-@dataclass(frozen=True)
-class _Strip:
+def _strip(network: nn.Module, channels: int, height: int, turned: bool) -> Strip:
     """The network on images (1, channels, height, L) of given columns, or turned; its results lie along the last
     dimension either way."""
 
-    network: nn.Module
-    channels: int
-    height: int
-    turned: bool
+    def run(columns: Tensor) -> Tensor:
+        images = columns.expand(1, channels, height, len(columns))
+        return network(images.mT.contiguous()).mT if turned else network(images.contiguous())
 
-    def __call__(self, columns: Tensor) -> Tensor:
-        images = columns.expand(1, self.channels, self.height, len(columns))
-        if self.turned:
-            return self.network(images.mT.contiguous()).mT
-        return self.network(images.contiguous())
+    return run
 
 
 def _least(network: nn.Module, channels: int) -> int:
@@ -93,7 +88,7 @@ def _least(network: nn.Module, channels: int) -> int:
     raise ValueError(f"the network takes no image of {channels} channels and 256 x 256 px")
 
 
-def _distance(strip: _Strip, scale: int) -> int:
+def _distance(strip: Strip, scale: int) -> int:
     """How far what is NaN on one side of a cut reaches on the other side, in pixels of the input."""
     length = FARTHEST // 16
     while length <= 2 * FARTHEST:
@@ -111,7 +106,7 @@ def _distance(strip: _Strip, scale: int) -> int:
     raise ValueError("the network sees the whole image, so it cannot run in tiles")
 
 
-def _period(strip: _Strip, scale: int, distance: int) -> int:
+def _period(strip: Strip, scale: int, distance: int) -> int:
     for period in (1, 2, 4, 8, 16, 32, 64):
         length = -(-2 * distance // 64) * 64 + 256
         columns = torch.rand(length, generator=torch.Generator().manual_seed(0))
@@ -218,16 +213,10 @@ def apply(
         core, inner = (scaled(part, reach.scale) for part in (tile.core, tile.inner))
         made[core] = pixels_of(images[..., *inner], pixels.dtype, channels, grey)
         let_go(made)
-        watch(area(tile.core) / (height * width))
+        watch(made[core].size / made.size)
     return made
 
 
 def scaled(part: tuple[slice, slice], scale: int) -> tuple[slice, slice]:
     """The same part of an image of `scale` times the size."""
     return tuple(slice(side.start * scale, side.stop * scale) for side in part)
-
-
-def area(part: tuple[slice, slice]) -> int:
-    """Pixels of a part."""
-    rows, columns = part
-    return (rows.stop - rows.start) * (columns.stop - columns.start)

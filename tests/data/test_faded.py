@@ -5,10 +5,22 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
+from restoration_lib.data import faded
 from restoration_lib.data.datasets import Images
 from restoration_lib.data.faded import LEAST, MILD, TONED, FadedBatches
 from restoration_lib.data.files import ImageError
 from restoration_lib.degradations.monochrome import SEPIA
+
+
+@pytest.fixture(autouse=True)
+def monochrome(monkeypatch):
+    """Sets the share of monochrome images; half of them to begin with."""
+
+    def set_share(share):
+        monkeypatch.setattr(faded, "MONOCHROME", share)
+
+    set_share(0.5)
+    return set_share
 
 
 def ramp(height, width):
@@ -19,7 +31,7 @@ def ramp(height, width):
 
 def batches(*arrays, **changes):
     arrays = arrays or (ramp(60, 80),)
-    options = {"crop": 16, "batch_size": 2, "steps": 300, "seed": 0, "monochrome": 0.5}
+    options = {"crop": 16, "batch_size": 2, "steps": 300, "seed": 0}
     return FadedBatches(Images([f"{k}.png" for k in range(len(arrays))], list(arrays)), **(options | changes))
 
 
@@ -44,10 +56,11 @@ def test_a_batch_is_a_pure_function_of_seed_and_step():
     assert not torch.equal(one[3]["target"], one[3]["input"])
 
 
-def test_cuts_have_the_sides_that_are_asked_for_and_half_are_mirrored():
+def test_cuts_have_the_sides_that_are_asked_for_and_half_are_mirrored(monochrome):
+    monochrome(0.0)
     height, width = 60, 80
     mirrored, sides = 0, []
-    for made, target in pairs(keep_unaged(batches(ramp(height, width), monochrome=0.0))):
+    for made, target in pairs(keep_unaged(batches(ramp(height, width)))):
         assert torch.equal(made, target)
         red, green = 255 * target[0], 255 * target[1]
         sides.append((red[-1] - red[0]).mean().item() / 200 * height * 16 / 15)
@@ -58,8 +71,9 @@ def test_cuts_have_the_sides_that_are_asked_for_and_half_are_mirrored():
     assert binomtest(mirrored, len(sides), 0.5).pvalue > 1e-3
 
 
-def test_a_share_is_grey_and_half_of_those_have_a_toned_print():
-    made = pairs(keep_unaged(batches(monochrome=0.4)))
+def test_a_share_is_grey_and_half_of_those_have_a_toned_print(monochrome):
+    monochrome(0.4)
+    made = pairs(keep_unaged(batches()))
     grey = [(print_, target) for print_, target in made if (target[0] == target[2]).all()]
     toned = [(print_, target) for print_, target in grey if not torch.equal(print_, target)]
     assert binomtest(len(grey), len(made), 0.4).pvalue > 1e-3
@@ -80,16 +94,16 @@ def test_a_share_ages_less():
     assert 0 <= min(mild) < 0.1 and max(mild) > 0.9
 
 
-def test_grey_is_the_luma_of_the_colours():
-    grey = pairs(keep_unaged(batches(monochrome=1.0)))
-    colour = pairs(keep_unaged(batches(monochrome=0.0)))
+def test_grey_is_the_luma_of_the_colours(monochrome):
+    monochrome(1.0)
+    grey = pairs(keep_unaged(batches()))
+    monochrome(0.0)
+    colour = pairs(keep_unaged(batches()))
     image = colour[0][1]
     expected = 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
     torch.testing.assert_close(grey[0][1][1], expected)
 
 
-def test_arguments_out_of_their_range_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"\Amonochrome: "):
-        batches(monochrome=1.5)
+def test_images_that_are_too_small_are_refused():
     with pytest.raises(ImageError, match="smaller than the 16 px needed"):
         batches(ramp(15, 80))

@@ -15,7 +15,6 @@ from restoration_lib.data.files import (
     ImageError,
     list_images,
     open_rgb,
-    read_image,
     read_overlay_mask,
     to_tensor,
     to_uint8,
@@ -31,8 +30,8 @@ def pixels():
 
 
 def read_levels(path):
-    """What `read_image` makes of a file, as levels 0 to 255 in (H, W, 3)."""
-    image = read_image(path)
+    """What `open_rgb` makes of a file, as levels 0 to 255 in (H, W, 3)."""
+    image = to_tensor(open_rgb(path))
     assert image.dtype == torch.float32
     assert image.ndim == 3
     assert image.shape[0] == 3
@@ -173,7 +172,7 @@ def test_whatever_pillow_raises_is_an_image_error(tmp_path, monkeypatch, fault):
 
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image.Image, "has_transparency_data", property(fail))
-    for read in (read_image, open_rgb, read_overlay_mask):
+    for read in (open_rgb, read_overlay_mask):
         with pytest.raises(ImageError, match=re.escape(str(tmp_path / "a.png"))):
             read(tmp_path / "a.png")
 
@@ -187,7 +186,7 @@ def test_a_lost_palette_is_no_assertion(tmp_path):
     start = data.index(b"PLTE") - 4
     end = start + 12 + int.from_bytes(data[start : start + 4], "big")
     (tmp_path / "a.png").write_bytes(data[:start] + data[end:])
-    for read in (read_image, open_rgb, read_overlay_mask):
+    for read in (open_rgb, read_overlay_mask):
         with pytest.raises(ImageError, match="cannot be read as an image"):
             read(tmp_path / "a.png")
 
@@ -195,7 +194,7 @@ def test_a_lost_palette_is_no_assertion(tmp_path):
 def test_a_name_that_cannot_be_printed_is_shown_with_backslashes_on_one_line(tmp_path):
     path = tmp_path / os.fsdecode(b"two\nlines caf\xe9.png")
     path.write_bytes(b"no image")
-    for read in (read_image, open_rgb, read_overlay_mask):
+    for read in (open_rgb, read_overlay_mask):
         with pytest.raises(ImageError) as caught:
             read(path)
         assert str(caught.value).startswith(rf"{tmp_path}/two\nlines caf\xe9.png: cannot be read as an image")
@@ -217,7 +216,7 @@ def test_a_name_that_cannot_be_printed_is_shown_with_backslashes_on_one_line(tmp
 )
 def test_what_cannot_be_read_is_named_in_one_line(tmp_path, name, write):
     write(tmp_path / name)
-    for read in (read_image, open_rgb, read_overlay_mask):
+    for read in (open_rgb, read_overlay_mask):
         with pytest.raises(ImageError, match="cannot be read as an image") as caught:
             read(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)

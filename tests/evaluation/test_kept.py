@@ -111,5 +111,5 @@ def test_another_image_name_score_filter_or_code_is_measured_anew(pairs, tmp_pat
     assert count(score=measure.image_score("psnr", "ssim")) == 5
     assert count(restore=partial(measure.filtered, partial(median_filter, side=3))) == 6
     assert count(restore=partial(measure.filtered, partial(median_filter, side=5))) == 7
-    monkeypatch.setattr(kept, "_of_code", lambda: "another version")
+    monkeypatch.setattr(kept, "digest_of_code", lambda *_: "another version")
     assert count() == 8

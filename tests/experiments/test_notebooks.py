@@ -1,4 +1,4 @@
-"""Notebooks as files: the parameters cell, types, replaced texts, links and figures."""
+"""Notebooks as files: the parameters cell, types, links and figures."""
 
 import base64
 import json
@@ -129,13 +129,6 @@ def test_values_of_another_type_are_refused(name, value, message):
     assert str(caught.value) == message
 
 
-def test_every_text_is_replaced_and_nothing_else():
-    node = nbformat.from_dict({"a": "one", "b": ["one", 1, None, {"one": "two one"}]})
-    replaced = notebooks.replaced(node, lambda text: text.replace("one", "1"))
-    assert replaced == {"a": "1", "b": ["1", 1, None, {"one": "two 1"}]}
-    assert isinstance(replaced, nbformat.NotebookNode) and node["a"] == "one"
-
-
 def relinked(text, before, after):
     """The text of a Markdown cell after its links have moved; a code cell of the same text must stay."""
     code = {"cell_type": "code", "source": text, "outputs": []}
@@ -236,16 +229,6 @@ def test_a_run_is_complete_when_its_record_stands(tmp_path):
     assert not notebooks.is_complete(tmp_path)
     (tmp_path / "run.json").touch()
     assert notebooks.is_complete(tmp_path) and not notebooks.is_complete(tmp_path / "nothing")
-
-
-def test_a_discarded_run_leaves_nothing_behind(tmp_path):
-    left = tmp_path / ".partial-run" / "checkpoints" / "last.pt"
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"damaged")
-    (tmp_path / "run").mkdir()
-    notebooks.discard(tmp_path / ".partial-run")
-    notebooks.discard(tmp_path / ".partial-run")  # nothing there is nothing to do
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_fault_is_one_line_whatever_it_names():

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from restoration_lib import losses
-from restoration_lib.methods import base
 from restoration_lib.methods.base import Adam, Method, constant_then_linear, running_mean, warmup_cosine
 
 
@@ -280,7 +279,7 @@ def test_applying_computes_in_the_precision_of_the_method():
 @pytest.fixture
 def meta_for_gpu(monkeypatch):
     """The device "meta" may stand for a GPU: tensors on it have no values, and it knows no autocast."""
-    monkeypatch.setattr(base, "autocast", lambda device, precision: contextlib.nullcontext())
+    monkeypatch.setattr(Method, "autocast", lambda self, device: contextlib.nullcontext())
 
 
 def test_images_go_where_the_network_is_as_it_wants_them(meta_for_gpu):
@@ -412,3 +411,11 @@ def test_method_that_cannot_train_or_restore_says_so():
         Idea().step({})
     with pytest.raises(TypeError, match="Idea does not restore images"):
         Idea().restore(images())
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_autocast_multiplies_in_the_precision(precision, dtype):
+    method, ones = Method(), torch.ones(2, 2)
+    method.precision = precision
+    with method.autocast(torch.device("cpu")):
+        assert (ones @ ones).dtype == dtype

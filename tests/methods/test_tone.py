@@ -7,6 +7,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 
 from restoration_lib.methods.tone import ToneRestorer
+from restoration_lib.networks import tone
 
 
 @pytest.fixture(autouse=True)
@@ -14,8 +15,13 @@ def seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def without_dropout(monkeypatch):
+    monkeypatch.setattr(tone, "DROPOUT", 0.0)
+
+
 def restorer(**changes):
-    return ToneRestorer(**({"steps": 60, "features": 4, "hidden": 16, "dropout": 0.0} | changes))
+    return ToneRestorer(**({"steps": 60} | changes))
 
 
 def batch(count=3, side=40):
@@ -65,9 +71,7 @@ def test_tiles_by_the_tones_of_the_whole_image_are_the_image():
     torch.testing.assert_close(tiles, method.restore(image))
 
 
-@pytest.mark.parametrize(
-    "changes", [{"steps": 0}, {"max_grad_norm": 0.0}, {"features": 0}, {"ema_decay": 2.0}], ids=str
-)
+@pytest.mark.parametrize("changes", [{"steps": 0}, {"ema_decay": 2.0}], ids=str)
 def test_an_argument_out_of_its_range_is_refused_by_name(changes):
     with pytest.raises(ValueError, match=rf"\A{next(iter(changes))}: "):
         restorer(**changes)

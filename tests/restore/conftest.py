@@ -9,11 +9,7 @@ from restoration_lib.restore.weights import COLOUR, DAMAGE, IMAGE, Model
 
 NETWORKS = {  # kind, network, arguments
     "scratches": (DAMAGE, "refined.RefinedGenerator", {"features": 4, "depth": 3}),
-    "faded": (
-        COLOUR,
-        "resnet.OldPhotoGenerator",
-        {"features": 4, "blocks": 1, "upsampling": "resize", "norm": "none", "output": "colour"},
-    ),
+    "faded": (COLOUR, "tone.ToneGenerator", {}),
     "shuffled": (IMAGE, "fcn.ResidualFCN", {"channels": 8, "blocks": 2}),
     "enlarge-2x": (
         IMAGE,
@@ -42,7 +38,7 @@ def network_of_chance(name: str) -> torch.nn.Module:
     kind, network, arguments = NETWORKS[name]
     torch.manual_seed(0)
     made = Model(kind, network, arguments, "", "").build()
-    last = [layer for layer in made.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
+    last = [layer for layer in made.modules() if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)][-1]
     torch.nn.init.normal_(last.weight, std=0.3)
     if kind == DAMAGE:
         torch.nn.init.normal_(made.finder.last.weight, std=3)
