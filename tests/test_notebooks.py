@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 
 from restoration_lib.__main__ import main
+from restoration_lib.evaluation.baselines import SHUFFLE_BASELINES
 from restoration_lib.experiments import workers
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
@@ -221,8 +222,9 @@ def test_07_enlarges_images_and_07b_reads_the_runs(tmp_path, photos):
 
 @pytest.mark.slow
 def test_shipped_networks_are_shown_and_measured_and_nothing_is_trained(tmp_path, photos, capsys):
-    """02, 05 and 07, each in place of its own network."""
+    """02, 03, 05 and 07, each in place of its own network."""
     sources = {
+        "loss_ablation": {"dataset": str(photos)},
         "old_photos": {"old": str(photos), "new": str(photos), "size": 66, "crop": 64},
         "pix2pix_limits": {"clean": str(photos), "photographs": str(photos), "crop": 64, "generator": "unet"},
         "srgan_pretraining": {"dataset": str(photos), "scale": 2, "crop": 32, "test_crop": 64},
@@ -233,6 +235,7 @@ def test_shipped_networks_are_shown_and_measured_and_nothing_is_trained(tmp_path
     ]
     assert run("sweep", *plans, out=tmp_path) == 0
     for name, methods, missing in (
+        ("loss_ablation", {"input", "restored", *SHUFFLE_BASELINES}, set()),
         ("old_photos", {"input", "restored", "restored, half stretch", "stretch", "stretch + median 3x3"}, {"paths"}),
         ("pix2pix_limits", {"input", "restored", "median 5x5", *BIHARMONIC}, set()),
         ("srgan_pretraining", {"bicubic", "restored"}, set()),

@@ -81,12 +81,26 @@ MODELS: dict[str, Model] = {
         does="contrast and colours of a faded photograph",
         side=64,
     ),
+    "shuffled": Model(
+        kind=IMAGE,
+        network="picker.Picker",
+        arguments={"channels": 96, "blocks": 10, "corrected": True},
+        sha256="",
+        does="pixels that changed places with their neighbours",
+    ),
     "enlarge-2x": Model(
         kind=IMAGE,
         network="srresnet.SRResNet",
         arguments={"scale": 2, "features": 48, "blocks": 10, "norm": "none", "residual": True},
         sha256="027d780aa7ae7590cca1e63ce34660f48269319173f1869478b82e78a154abbb",
         does="twice the width and height",
+    ),
+    "enlarge-4x": Model(
+        kind=IMAGE,
+        network="srresnet.SRResNet",
+        arguments={"scale": 4, "features": 64, "blocks": 16, "norm": "none", "residual": True},
+        sha256="",
+        does="four times the width and height",
     ),
 }
 """By name, as `--model` takes them."""
