@@ -15,6 +15,7 @@ ONE_TONE = 4 / 255  # RMS; what is left of the colours of a print of one tone, w
 LOW_CONTRAST = 0.8  # of the range
 CAST = 12 / 255  # in the bright areas as in the whole
 LITTLE, MUCH = 3e-3, 0.25  # shares of the pixels: less is found where nothing is damaged, more is the photograph itself
+SPECK = 2e-4  # share of the pixels: less is not worth a word
 
 
 @dataclass(frozen=True)

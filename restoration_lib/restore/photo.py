@@ -124,7 +124,7 @@ class Restoration:
 
     def choose(self) -> list[str]:
         """The models that the photograph needs; `words` says why."""
-        from restoration_lib.restore.look import decide, look
+        from restoration_lib.restore.look import LITTLE, SPECK, decide, look
 
         damage = None
         if "scratches" in MODELS and self.given is None:
@@ -132,6 +132,10 @@ class Restoration:
         needs = {name: why for name, why in decide(look(self.photograph.pixels), damage).items() if name in MODELS}
         if self.given is not None:
             needs = {"scratches": "a mask was given"} | needs
+        if damage is not None and SPECK <= damage < LITTLE:
+            self.words.append(
+                f"{100 * damage:.2g} % of the pixels may be damaged, too few to be sure: scratches paints them"
+            )
         self.words += [f"{name}, for {why}" for name, why in needs.items()] or ["nothing found to restore, copied"]
         return list(needs)
 

@@ -135,6 +135,15 @@ def test_auto_copies_to_the_byte_what_lacks_nothing(folder, register, levels):
     assert (folder / "out" / "in.jpg").read_bytes() == (folder / "in.jpg").read_bytes()
 
 
+def test_auto_leaves_little_damage_and_says_so(folder, levels, monkeypatch):
+    found = np.zeros(levels.shape[:2], bool)
+    found[0, :6] = True
+    monkeypatch.setattr(photo.Restoration, "_find", lambda self, name, share: found)
+    _, words = restored(folder, Photograph(levels, "PNG"), "auto")
+    assert words[0] == "0.12 % of the pixels may be damaged, too few to be sure: scratches paints them"
+    assert not any(word.startswith("scratches") for word in words)
+
+
 def test_auto_says_what_it_does_and_why(folder, levels):
     found, words = restored(folder, Photograph(levels // 2 + 50, "PNG"), "auto")
     assert any(word.startswith("faded, for its contrast is") for word in words)
