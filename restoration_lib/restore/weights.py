@@ -70,7 +70,7 @@ MODELS: dict[str, Model] = {
         kind=DAMAGE,
         network="refined.RefinedGenerator",
         arguments={"features": 24, "depth": 3},
-        sha256="4434f6901c8620a52f82f43153101f8df0440fe284af0466620967be5ccd1ad9",
+        sha256="8a637a9cd9d734ebdab71d3efd0167452cc90113998976904a4c950f49bbfcf6",
         does="scratches, cracks, creases and dust found and painted over",
     ),
     "faded": Model(
@@ -85,7 +85,7 @@ MODELS: dict[str, Model] = {
         kind=IMAGE,
         network="picker.Picker",
         arguments={"channels": 96, "blocks": 10, "corrected": True},
-        sha256="",
+        sha256="e795c5dd4152ba216dfe53b4cc42dc5120d2a918640c871d48ffdbb7e1ccdbe0",
         does="pixels that changed places with their neighbours",
     ),
     "enlarge-2x": Model(
@@ -99,7 +99,7 @@ MODELS: dict[str, Model] = {
         kind=IMAGE,
         network="srresnet.SRResNet",
         arguments={"scale": 4, "features": 64, "blocks": 16, "norm": "none", "residual": True},
-        sha256="",
+        sha256="a7e060a06d98f7e8cb592e0f504e17d2abbf73cdb85b00b00aefd28fb45930b7",
         does="four times the width and height",
     ),
 }
