@@ -92,7 +92,7 @@ MODELS: dict[str, Model] = {
         kind=IMAGE,
         network="srresnet.SRResNet",
         arguments={"scale": 2, "features": 48, "blocks": 10, "norm": "none", "residual": True},
-        sha256="027d780aa7ae7590cca1e63ce34660f48269319173f1869478b82e78a154abbb",
+        sha256="eb4b792a82bd58850031e595c3b63bcd8dda7fb170a80038af4e771c1129d799",
         does="twice the width and height",
     ),
     "enlarge-4x": Model(
