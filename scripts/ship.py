@@ -71,12 +71,18 @@ class Task:
 
 
 def finder_and_painter(free_photos: str, folders: Sequence[str]) -> nn.Module:
-    """The generator of a painter's training, its finder calibrated as it was then; folders of painter and finder."""
+    """The generator of a painter's training, its finder calibrated as it was then. Folders are those of painter and
+    finder, or that of a finder and SHIPPED: beside it, the painter that ships stays."""
     photographs = list_images(Path(free_photos, "test"))[:VALIDATED]
-    finder = training.load_best(Finder(steps=1), folders[1])
+    painter_stays = folders[1] == SHIPPED
+    finder = training.load_best(Finder(steps=1), folders[0] if painter_stays else folders[1])
     generator = train_painter.generator_with(finder, datasets.load(photographs))
-    painter = training.load_best(Painter(steps=1, generator=generator), folders[0])
-    generator.painter.load_state_dict(painter.networks["average"].module.state_dict())
+    if painter_stays:
+        trained = weights.load("scratches").painter
+    else:
+        painter = training.load_best(Painter(steps=1, generator=generator), folders[0])
+        trained = painter.networks["average"].module
+    generator.painter.load_state_dict(trained.state_dict())
     return generator
 
 
