@@ -70,7 +70,7 @@ MODELS: dict[str, Model] = {
         kind=DAMAGE,
         network="refined.RefinedGenerator",
         arguments={"features": 24, "depth": 3},
-        sha256="8a637a9cd9d734ebdab71d3efd0167452cc90113998976904a4c950f49bbfcf6",
+        sha256="ccd763639c64295860064a626732573211acb83fb4b151b8d8529cf32bd47f56",
         does="scratches, cracks, creases and dust found and painted over",
     ),
     "faded": Model(
