@@ -48,7 +48,7 @@ def fit(
 ) -> pd.DataFrame:
     """Train for `len(batches)` steps, or go on from `folder`/last.pt, and return the history.
 
-    A method without optimisers has nothing to learn: it is validated, as step 0.
+    A method that does not learn is validated, as step 0.
 
     The folder receives `last.pt` (everything needed to go on) and `best.safetensors` (the networks at the best
     validation so far), both replaced atomically and flushed to the disk; and `progress.json`, for who watches.
@@ -71,7 +71,7 @@ def fit(
         check(name, value, 1)
     folder.mkdir(parents=True, exist_ok=True)
     method.to(where).precision = pick_precision(precision, where)
-    if not method.optimizers:
+    if not method.learns:
         metrics = {f"validation_{name}": float(value) for name, value in validate(method).items()}
         _save_networks(method, folder / BEST)
         return _history([{"step": 0} | metrics], method, where, steps=0, seconds=0.0)

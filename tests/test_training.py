@@ -476,6 +476,7 @@ def test_log_gets_one_line_for_each_validation_and_no_bar(tmp_path, capsys, monk
 
 def test_what_has_nothing_to_learn_is_validated_and_no_more(tmp_path):
     method = Method()
+    method.learns = False
     method.networks["generator"] = nn.Conv2d(3, 3, 1)
     history = training.fit(method, shuffled_batches(4), tmp_path, lambda method: {"psnr": 20, "ssim": 0.5})
     assert history.to_dict("records") == [{"step": 0, "validation_psnr": 20, "validation_ssim": 0.5}]

@@ -35,12 +35,15 @@ class Method:
                 return self.apply(self.networks["generator"], images).clamp(0, 1)
 
     Attributes:
+        learns: whether there is anything to train.
         networks: modules by name.
         frozen: modules by name that judge and never learn: they move with the method, and no checkpoint holds them.
         optimizers, schedulers: of the networks, by name; a scheduler steps once a training step.
         parts: whatever else a method must take up again after a stop, by name, each with a state_dict of its own.
         precision: "fp32" or "bf16", the autocast of the forward passes; `training.fit` sets it.
     """
+
+    learns = True
 
     def __init__(self):
         self.networks: dict[str, nn.Module] = {}

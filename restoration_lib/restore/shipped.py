@@ -23,6 +23,8 @@ class Shipped(Method):
         WeightsError: as `weights.load`.
     """
 
+    learns = False
+
     def __init__(self, name: str):
         super().__init__()
         check_names("model", [name], MODELS)
