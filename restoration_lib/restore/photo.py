@@ -133,9 +133,8 @@ class Restoration:
         if self.given is not None:
             needs = {"scratches": "a mask was given"} | needs
         if damage is not None and SPECK <= damage < LITTLE:
-            self.words.append(
-                f"{100 * damage:.2g} % of the pixels may be damaged, too few to be sure: scratches paints them"
-            )
+            few = f"{100 * damage:.2g} % of the pixels may be damaged, too few to be sure"
+            self.words.append(f"{few}: the model scratches would paint them")
         self.words += [f"{name}, for {why}" for name, why in needs.items()] or ["nothing found to restore, copied"]
         return list(needs)
 

@@ -140,7 +140,7 @@ def test_auto_leaves_little_damage_and_says_so(folder, levels, monkeypatch):
     found[0, :6] = True
     monkeypatch.setattr(photo.Restoration, "_find", lambda self, name, share: found)
     _, words = restored(folder, Photograph(levels, "PNG"), "auto")
-    assert words[0] == "0.12 % of the pixels may be damaged, too few to be sure: scratches paints them"
+    assert words[0] == "0.12 % of the pixels may be damaged, too few to be sure: the model scratches would paint them"
     assert not any(word.startswith("scratches") for word in words)
 
 
