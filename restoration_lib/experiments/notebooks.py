@@ -13,6 +13,7 @@ from restoration_lib.filesystem import shown
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 RECORD = "run.json"  # what a notebook writes last
+VARIANT = "variant"  # the parameter that names a choice of method: the case of a sweep, a row of its tables
 LINK = re.compile(r"(\]\()((?![a-z]+:|#|/)[^)\s]+)(\))")  # of Markdown, relative
 
 

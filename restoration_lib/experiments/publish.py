@@ -119,7 +119,7 @@ def summary_table(published: Path, path: Path) -> str:
         records = runs.read_all(folder)
         if not records:
             raise ExperimentError(f"{path.name}: {entry['sweep']}: nothing of it is published")
-        summary, metric = tables.over_seeds(runs.rows(records), "variant", parameter), entry["metric"]
+        summary, metric = tables.over_seeds(runs.rows(records), parameter), entry["metric"]
         classical = [row for row in FIXED if row not in (INPUT, TRUE_MASK)]  # the true mask is an oracle's
         best = entry.get("instead") or tables.best_of(summary, classical, value, metric)
         cells = [tables.cell(summary, (row, value), metric) for row in (INPUT, best, entry["ours"])]

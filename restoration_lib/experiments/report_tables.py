@@ -4,7 +4,7 @@ from pathlib import Path
 
 from restoration_lib.evaluation.metrics import METRICS
 from restoration_lib.experiments import runs, tables
-from restoration_lib.experiments.notebooks import ExperimentError
+from restoration_lib.experiments.notebooks import VARIANT, ExperimentError
 from restoration_lib.experiments.sweep_file import read_yaml
 
 
@@ -15,13 +15,13 @@ def write_tables(sweep: Path, folder: Path) -> bool:
         ExperimentError: no finished runs, or a `report:` section that does not fit them.
     """
     spec = read_yaml(sweep)
-    section, case = spec["report"], spec["case_parameter"]
+    section = spec["report"]
     records = runs.read_all(folder)
     if not records:
         raise ExperimentError(f"{folder}: no finished runs; start `restoration sweep {sweep.name}` first")
     _check_records(spec, records)
     [(column, labels)] = section["columns"].items()
-    rows = tables.name_rows(runs.rows(records), case)
+    rows = tables.name_rows(runs.rows(records))
     if unknown := {name for cases in section["tables"].values() for name in cases} - set(rows["row"]):
         raise ExperimentError(f"{sweep}: report.tables: no finished run of {', '.join(sorted(unknown))}")
     metrics = section.get("metrics", ["psnr", "ssim"])
@@ -32,7 +32,7 @@ def write_tables(sweep: Path, folder: Path) -> bool:
     labels = {value: label for value, label in labels.items() if value in set(rows[column])}  # of this profile
     if not labels:
         raise ExperimentError(f"{sweep}: report.columns: no run has one of the values of {column}")
-    summary = tables.over_seeds(rows, case, column)
+    summary = tables.over_seeds(rows, column)
     fixed = tables.fixed_rows(summary)
     titled = [
         f"**{title}**\n\n{tables.markdown(summary, fixed + cases, labels, metrics)}"
@@ -52,14 +52,14 @@ def write_tables(sweep: Path, folder: Path) -> bool:
 
 def _check_records(spec: dict, records: list[dict]) -> None:
     """ExperimentError if a record lacks what the caption says, or two runs are of one case and seed."""
-    varied = {spec["case_parameter"], *spec.get("grid", {})}
+    varied = {VARIANT, *spec.get("grid", {})}
     varied |= {key for changes in spec["profiles"].values() for key in changes.get("grid", {})}
     known: dict[tuple, str] = {}
     for record in records:
-        name, parameters = record["folder"].name, runs.flat(record["parameters"])
-        if missing := {"seed", "crop", "batch_size"} - parameters.keys() | {"dataset", "images"} - record.keys():
+        name, values = record["folder"].name, runs.flat(record["parameters"])
+        if missing := {VARIANT, "seed", "crop", "batch_size"} - values.keys() | {"dataset", "images"} - record.keys():
             raise ExperimentError(f"{name}: {runs.RECORD} has no {', '.join(sorted(missing))}, which the tables need")
-        key = tuple(str(parameters.get(parameter)) for parameter in sorted({*varied, "seed"}))
+        key = tuple(str(values.get(parameter)) for parameter in sorted({*varied, "seed"}))
         if key in known:
             raise ExperimentError(f"{known[key]} and {name} are runs of one case and seed; move one of them away")
         known[key] = name

@@ -5,8 +5,7 @@ The YAML file:
     extends: other.yaml                        # optional: base and grid are merged with its, the rest replaces its
     notebook: ../03_name.ipynb                 # relative to this file
     base: {steps: 300}                         # parameters common to all runs
-    cases: {plain: {}, strong: {losses: {l1: 2.0}}}  # optional: named parameters that change together, over base
-    case_parameter: variant                    # the notebook's parameter that receives the case's name
+    cases: {plain: {}, strong: {losses: {l1: 2.0}}}  # optional: what changes together, over base; `variant` is its name
     grid: {losses.cycle: [5.0, 10.0], seed: [0, 1]}  # every combination, times the cases
     profiles: {quick: {}, full: {base: {steps: 20000}}}  # base, grid: merged key by key; cases: replaced
     publish: all                               # or "numbers": what `restoration report --publish` copies
@@ -26,11 +25,11 @@ from pathlib import Path
 
 import yaml
 
-from restoration_lib.experiments.notebooks import ExperimentError, parameters_cell, typed
+from restoration_lib.experiments.notebooks import VARIANT, ExperimentError, parameters_cell, typed
 
 PROFILE_KEYS = ("base", "cases", "grid")
 REPORT_KEYS = ("columns", "metrics", "tables", "notebook")
-SWEEP_KEYS = ("extends", "notebook", "case_parameter", "profiles", "publish", "report", *PROFILE_KEYS)
+SWEEP_KEYS = ("extends", "notebook", "profiles", "publish", "report", *PROFILE_KEYS)
 FOLDER_NAME = re.compile(r"\w[\w .-]*")  # that leads nowhere else
 LONGEST = 100_000  # characters of a sweep, what aliases stand for counted each time
 
@@ -138,8 +137,6 @@ def _check_report(spec: dict) -> None:
             raise ExperimentError(f"report.{key}: {fault}, see `experiments.report`")
     if len(section["columns"]) > 1:
         raise ExperimentError(f"report.columns: one parameter, not {len(section['columns'])}")
-    if "case_parameter" not in spec:
-        raise ExperimentError("case_parameter: missing, the report's rows are named by it")
 
 
 def _read(path: Path, extending: tuple[Path, ...]) -> dict:
@@ -155,7 +152,7 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict:
         _check_mapping("the file", spec, SWEEP_KEYS)
         for key in PROFILE_KEYS:
             _check_mapping(key, spec.get(key, {}))
-        for key in ("notebook", "extends", "case_parameter"):
+        for key in ("notebook", "extends"):
             if not isinstance(spec.get(key, ""), str):
                 raise ExperimentError(f"{key}: {spec[key]!r} is not text")
         if "notebook" in spec:
@@ -212,27 +209,24 @@ def _with_profile(spec: dict, profile: str) -> dict:
     for key, values in spec["grid"].items():
         if not isinstance(values, list) or not values:
             raise ExperimentError(f"grid.{key}: {values!r} is not a list of values")
-    if spec["cases"] and "case_parameter" not in spec:
-        raise ExperimentError("case_parameter: missing, it names the parameter that receives the case's name")
     _check_sources(spec)
     return spec
 
 
 def _check_sources(spec: dict) -> None:
     """A parameter set in two places: one of the two would do nothing, so it is an error."""
-    base, grid, bundled = spec["base"], spec["grid"], set().union(*spec["cases"].values())
-    case_parameter = spec["case_parameter"] if spec["cases"] else None
-    twice = (set(grid) & (set(base) | bundled)) | ({case_parameter} & (set(base) | bundled | set(grid)))
-    for key in sorted(twice):
-        raise ExperimentError(f"{key}: set in two places, of base, cases, case_parameter and grid")
-    if "run_folder" in {*base, *bundled, *grid, case_parameter}:
+    base, grid, bundled = set(spec["base"]), set(spec["grid"]), set().union(*spec["cases"].values())
+    named = {VARIANT} if spec["cases"] else set()
+    for key in sorted((grid & (base | bundled)) | (named & (base | bundled | grid))):
+        raise ExperimentError(f"{key}: set in two places, of base, cases, their names and grid")
+    if "run_folder" in base | bundled | grid:
         raise ExperimentError("run_folder: the sweep sets it")
 
 
 def _combinations(spec: dict) -> Iterator[tuple[str | None, dict, dict]]:
     """One (case, what the grid varies, parameters) a run."""
     for case, bundle in (spec["cases"] or {None: {}}).items():
-        named = {} if case is None else {spec["case_parameter"]: case}
+        named = {} if case is None else {VARIANT: case}
         for values in itertools.product(*spec["grid"].values()):
             point = dict(zip(spec["grid"], values, strict=True))
             yield case, point, _over(_over(spec["base"], bundle), {**named, **point})

@@ -9,28 +9,27 @@ from scipy.stats import bootstrap
 
 from restoration_lib.evaluation.baselines import FIXED, RESTORED
 from restoration_lib.evaluation.metrics import METRICS
+from restoration_lib.experiments.notebooks import VARIANT
 from restoration_lib.filesystem import shown
 
 # Where Markdown, or a tag or entity of HTML in it, begins; an arrow, as in a <-> b, is neither.
 MARKUP = re.compile(r"[\\`|*\[\]]|<(?=[a-zA-Z/!?])|&(?=#?\w+;)")
 
 
-def name_rows(rows: pd.DataFrame, case: str) -> pd.DataFrame:
-    """The rows with a column `row`, as tables call them: the case in the place of "restored", else the method."""
+def name_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a column `row`, as tables call them: the variant in the place of "restored", else the method."""
     names = [
-        str(method).replace(RESTORED, str(its_case), 1) if str(method).startswith(RESTORED) else method
-        for method, its_case in zip(rows["method"], rows[case], strict=True)
+        str(method).replace(RESTORED, str(variant), 1) if str(method).startswith(RESTORED) else method
+        for method, variant in zip(rows["method"], rows[VARIANT], strict=True)
     ]
     return rows.assign(row=names)
 
 
-def over_seeds(rows: pd.DataFrame, case: str, column: str) -> pd.DataFrame:
+def over_seeds(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """Mean over the images of each run, then mean and sample standard deviation over the seeds.
 
     Args:
         rows: per-image rows with the run's parameters beside them, as `runs.rows` gives them.
-        case: the parameter that names a choice of method; the degraded input and the classical filters, which no
-            run changes, take their own names as rows.
         column: the parameter that makes the columns.
 
     Returns:
@@ -38,7 +37,7 @@ def over_seeds(rows: pd.DataFrame, case: str, column: str) -> pd.DataFrame:
         the rows have, `seeds`, `images`.
     """
     metrics = [metric for metric in METRICS if metric in rows]
-    named = name_rows(rows, case)
+    named = name_rows(rows)
     # the input is measured by every run, always on the same pixels: once is enough
     named = named[~(named["row"].isin(FIXED) & named.duplicated(["row", column, "seed", "image"]))]
     groups = named.groupby(["row", column, "seed"])[metrics].mean().groupby(["row", column])
@@ -91,7 +90,7 @@ def cell(summary: pd.DataFrame, key: tuple, metric: str) -> str:
 
 
 def paired_differences(
-    rows: pd.DataFrame, case: str, column: str, pairs: list[tuple[str, str]], metric: str = "psnr"
+    rows: pd.DataFrame, column: str, pairs: list[tuple[str, str]], metric: str = "psnr"
 ) -> pd.DataFrame:
     """How much better the first row of each pair is than the second, image by image.
 
@@ -103,7 +102,7 @@ def paired_differences(
     Returns:
         A row for each pair and column value: `difference`, `low`, `high`, `seed_low`, `seed_high`, `images`.
     """
-    values = name_rows(rows, case).pivot_table(index=[column, "seed", "image"], columns="row", values=metric)
+    values = name_rows(rows).pivot_table(index=[column, "seed", "image"], columns="row", values=metric)
     table = {}
     for better, other in pairs:
         for value, difference in (values[better] - values[other]).dropna().groupby(level=0, sort=False):

@@ -70,7 +70,6 @@ def project(tmp_path, monkeypatch):
     spec = {
         "notebook": "03.ipynb",
         "profiles": {"quick": {}, "full": {}},
-        "case_parameter": "variant",
         "cases": {"plain": {}, "strong": {}},
         "report": {"columns": {"rate": {1.0: "high"}}, "tables": {"First": ["plain"], "Second": ["strong"]}},
     }

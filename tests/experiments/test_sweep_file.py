@@ -30,7 +30,7 @@ def parameters(path, profile="quick"):
 
 def test_order_of_cases_and_grid(write):
     cases = {"L1 + adversarial": {"weight": 2}, "plain": {}}
-    path = write(cases=cases, case_parameter="variant", grid={"rate": [1, 0.5], "seed": [0, 1]})
+    path = write(cases=cases, grid={"rate": [1, 0.5], "seed": [0, 1]})
     runs = sweep_file.plan(path, "quick")
     assert [(r.parameters["variant"], r.parameters["rate"], r.parameters["seed"]) for r in runs] == [
         (case, rate, seed) for case in cases for rate in (1.0, 0.5) for seed in (0, 1)
@@ -46,7 +46,6 @@ def test_profile_merges_base_and_grid_and_replaces_cases(write):
         base={"steps": 300, "flip": False},
         grid={"rate": [0.5], "seed": [0]},
         cases={"a": {}},
-        case_parameter="variant",
         profiles={"quick": {}, "full": full},
     )
     assert parameters(path, "full") == [
@@ -64,7 +63,7 @@ def test_name_and_hash(write):
 
 
 def test_names_are_readable_and_short(write):
-    path = write(cases={"../Ünder + " * 20: {}}, case_parameter="variant", grid={"rate": [-0.5, 1e-05]})
+    path = write(cases={"../Ünder + " * 20: {}}, grid={"rate": [-0.5, 1e-05]})
     for run in sweep_file.plan(path, "quick"):
         assert len(run.name) < 90 and set(run.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-_")
         assert run.name[0] not in ".-_"
@@ -82,7 +81,6 @@ def test_dotted_names_change_one_entry_of_the_notebooks_dictionary(write):
     path = write(
         base={"losses.identity": 0},
         cases={"a": {"losses.rounds": 3}, "b": {}},
-        case_parameter="variant",
         grid={"losses.cycle": [1, 2.5]},
     )
     assert [(p["variant"], p["losses"]) for p in parameters(path)] == [
@@ -100,7 +98,7 @@ def test_a_dictionary_replaces_the_notebooks(write):
     assert parameters(path) == [{"losses": {"l1": 1}}]
     path = write(base={"losses": {"l1": 1}}, grid={"losses.cycle": [1, 2]})
     assert [p["losses"] for p in parameters(path)] == [{"l1": 1, "cycle": 1.0}, {"l1": 1, "cycle": 2.0}]
-    path = write(cases={"a": {"losses": {"l1": 1}}, "b": {}}, case_parameter="variant", base={"losses.cycle": 0})
+    path = write(cases={"a": {"losses": {"l1": 1}}, "b": {}}, base={"losses.cycle": 0})
     assert [p["losses"] for p in parameters(path)] == [{"l1": 1}, LOSSES | {"cycle": 0.0}], "a case is over the base"
 
 
@@ -126,11 +124,9 @@ def test_new_entries_of_a_dictionary_have_any_type_and_keep_their_order(write):
         ({"base": {"rate": None}}, ["rate:", "None"]),
         ({"base": {"run_folder": "x"}}, ["run_folder:"]),
         ({"base": {"seed": 1}, "grid": {"seed": [0]}}, ["seed:", "two places"]),
-        ({"cases": {"a": {"variant": "b"}}, "case_parameter": "variant"}, ["variant:", "two places"]),
-        ({"cases": {"a": {}}}, ["case_parameter"]),
-        ({"cases": {"a": {}}, "case_parameter": "varient"}, ["varient", "did you mean variant?"]),
-        ({"cases": {"a": {}}, "case_parameter": 3}, ["case_parameter", "3"]),
-        ({"cases": {"a": 3}, "case_parameter": "variant"}, ["cases.a"]),
+        ({"cases": {"a": {"variant": "b"}}}, ["variant:", "two places"]),
+        ({"cases": {"a": {}}, "parameters": "varient = ''\nrun_folder = ''"}, ["variant:", "did you mean varient?"]),
+        ({"cases": {"a": 3}}, ["cases.a"]),
         ({"grid": {"seed": 0}}, ["grid.seed", "list"]),
         ({"grid": {"seed": []}}, ["grid.seed", "list"]),
         ({"grid": {"rate": [1, 1.0]}}, ["two runs are equal"]),
@@ -147,7 +143,7 @@ def test_new_entries_of_a_dictionary_have_any_type_and_keep_their_order(write):
         ({"base": {"losses.cycle": "2e-4"}}, ["losses.cycle:", "'2e-4'", "float", "10.0", "write 2.0e-4"]),
         ({"base": {"losses.rounds": 2.5}}, ["losses.rounds:", "2.5", "int"]),
         ({"grid": {"losses.cycle": [1, True]}}, ["losses.cycle:", "True", "bool", "float"]),
-        ({"cases": {"a": {"loses.cycle": 1}}, "case_parameter": "variant"}, ["loses.cycle:", "did you mean losses?"]),
+        ({"cases": {"a": {"loses.cycle": 1}}}, ["loses.cycle:", "did you mean losses?"]),
         ({"base": {"rate.low": 1}}, ["rate.low:", "names no entry of a dictionary in 03_tiny.ipynb"]),
         ({"base": {"losses": 3}}, ["losses:", "3", "dict"]),
         ({"base": {"losses.cycle": 1}, "grid": {"losses.cycle": [2]}}, ["losses.cycle:", "two places"]),
@@ -243,7 +239,6 @@ def test_a_sweep_that_extends_merges_base_and_grid_and_replaces_the_rest(write, 
         base={"steps": 300, "flip": False},
         grid={"rate": [0.5], "seed": [0, 1]},
         cases={"a": {}, "b": {}},
-        case_parameter="variant",
         publish="numbers",
         report={"columns": {"rate": {0.5: "low"}}, "tables": {"First": ["a"]}},
     )
@@ -289,7 +284,7 @@ def test_a_sweep_may_extend_what_is_no_sweep_alone(write, write_yaml):
 
 def test_paths_count_from_the_file_that_names_them(write, write_notebook, write_yaml, tmp_path, monkeypatch):
     report = {"columns": {"seed": {7: "seven"}}, "tables": {"First": ["a"]}, "notebook": "../04_reads.ipynb"}
-    write(report=report, case_parameter="variant")
+    write(report=report)
     notebooks = tmp_path / "notebooks"
     deeper = write_yaml("more/deep/other.yaml", extends="../../tiny.yaml")
     assert [run.notebook for run in sweep_file.plan(deeper, "quick")] == [notebooks / "03_tiny.ipynb"]

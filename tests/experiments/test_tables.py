@@ -29,7 +29,7 @@ def rows():
 
 
 def test_means_over_images_then_spread_over_seeds(rows):
-    summary = tables.over_seeds(rows, "variant", "rate")
+    summary = tables.over_seeds(rows, "rate")
     a = summary.loc[("a", 1.0)]
     assert a["psnr_mean"] == np.mean([32.0, 34.0])
     assert a["psnr_std"] == pytest.approx(np.std([32.0, 34.0], ddof=1))
@@ -37,7 +37,7 @@ def test_means_over_images_then_spread_over_seeds(rows):
 
 
 def test_what_needs_no_seed_has_no_spread(rows):
-    summary = tables.over_seeds(rows, "variant", "rate")
+    summary = tables.over_seeds(rows, "rate")
     assert summary.loc[("input", 1.0), "psnr_mean"] == 20.5
     assert np.isnan(summary.loc[("input", 1.0), "psnr_std"])
     assert summary.loc[("median 3x3", 1.0), "psnr_mean"] == 25.0
@@ -51,7 +51,7 @@ def test_a_row_of_the_classical_filters_that_seeds_do_change_keeps_its_spread(ro
             for seed, psnr in ((0, 20.0), (1, 22.0))
         ]
     )
-    line = tables.over_seeds(pd.concat([rows, found]), "variant", "rate").loc[(FOUND_MASK, 1.0)]
+    line = tables.over_seeds(pd.concat([rows, found]), "rate").loc[(FOUND_MASK, 1.0)]
     assert line["psnr_std"] == pytest.approx(np.sqrt(2)) and np.isnan(line["ssim_std"])
 
 
@@ -59,19 +59,19 @@ def test_what_a_network_made_is_named_by_its_case(rows):
     halves = rows[rows.method == "restored"].assign(method="restored, half stretch")
     halves["psnr"] += halves["image"] == "q"
     rows = pd.concat([rows, halves])
-    named = tables.name_rows(rows, "variant")
+    named = tables.name_rows(rows)
     assert set(named["row"]) == {"input", "median 3x3", "a", "b", "a, half stretch", "b, half stretch"}
     assert named.drop(columns="row").equals(rows) and "row" not in rows
-    summary = tables.over_seeds(rows, "variant", "rate")
+    summary = tables.over_seeds(rows, "rate")
     assert summary.loc[("a, half stretch", 1.0), "psnr_mean"] == 33.5
     assert summary.loc[("a, half stretch", 1.0), "psnr_std"] == pytest.approx(np.sqrt(2))
-    differences = tables.paired_differences(rows, "variant", "rate", [("a, half stretch", "a"), ("a", "input")])
+    differences = tables.paired_differences(rows, "rate", [("a, half stretch", "a"), ("a", "input")])
     assert differences["difference"].tolist() == [0.5, pytest.approx(33.0 - 20.5)]
 
 
 def test_a_case_that_is_itself_called_restored_is_named_once():
     frame = pd.DataFrame({"method": ["restored", "restored, restored"], "variant": "restored twice"})
-    assert tables.name_rows(frame, "variant")["row"].tolist() == ["restored twice", "restored twice, restored"]
+    assert tables.name_rows(frame)["row"].tolist() == ["restored twice", "restored twice, restored"]
 
 
 def test_tables_name_rows_as_measuring_does():
@@ -79,7 +79,7 @@ def test_tables_name_rows_as_measuring_does():
 
 
 def test_markdown_has_a_line_a_row_and_a_dash_for_what_is_missing(rows):
-    text = tables.markdown(tables.over_seeds(rows, "variant", "rate"), ["input", "a"], {1.0: "high", 0.5: "low"})
+    text = tables.markdown(tables.over_seeds(rows, "rate"), ["input", "a"], {1.0: "high", 0.5: "low"})
     assert text.splitlines()[0] == "| | PSNR (dB) ↑, high | SSIM ↑, high | PSNR (dB) ↑, low | SSIM ↑, low |"
     assert text.splitlines()[2] == "| input | 20.50 | 0.5000 | – | – |"
     assert text.splitlines()[3] == "| a | 33.00 ± 1.41 | 0.3300 ± 0.0141 | – | – |"
@@ -88,19 +88,19 @@ def test_markdown_has_a_line_a_row_and_a_dash_for_what_is_missing(rows):
 def test_runs_that_differ_in_another_parameter_are_all_counted(rows):
     """Two runs of one case, seed and column that a third parameter tells apart: their mean, not the first of them."""
     doubled = pd.concat([rows.assign(cycle=5.0), rows.assign(cycle=10.0, psnr=rows["psnr"] + 2)])
-    found, single = (tables.over_seeds(table, "variant", "rate") for table in (doubled, rows))
+    found, single = (tables.over_seeds(table, "rate") for table in (doubled, rows))
     assert found.loc[("a", 1.0), "psnr_mean"] == pytest.approx(single.loc[("a", 1.0), "psnr_mean"] + 1)
     assert found.loc[("input", 1.0), "psnr_mean"] == single.loc[("input", 1.0), "psnr_mean"]
 
 
 def test_layout_orders_rows_and_names_columns(rows):
-    means, spreads = tables.layout(tables.over_seeds(rows, "variant", "rate"), ["b", "a"], {1.0: "high"}, "psnr")
+    means, spreads = tables.layout(tables.over_seeds(rows, "rate"), ["b", "a"], {1.0: "high"}, "psnr")
     assert means.index.tolist() == spreads.index.tolist() == ["b", "a"]
     assert means["high"].tolist() == [pytest.approx(30.25), 33.0]
 
 
 def test_paired_differences_of_means_and_seeds(rows):
-    table = tables.paired_differences(rows, "variant", "rate", [("a", "b")]).iloc[0]
+    table = tables.paired_differences(rows, "rate", [("a", "b")]).iloc[0]
     assert table["difference"] == pytest.approx(np.mean([1.0, 3.0, 1.5, 5.5]))
     assert table["seed_low"] == pytest.approx(2.0)
     assert table["seed_high"] == pytest.approx(3.5)
@@ -112,7 +112,7 @@ def test_bootstrap_interval_is_near_the_normal_one_for_many_images():
     a, b = rng.normal(30, 3, 400), rng.normal(29, 3, 400)
     frame = pd.DataFrame({"image": range(400), "rate": 1.0, "seed": 0, "method": "restored", "ssim": 0.0})
     rows = pd.concat([frame.assign(variant="a", psnr=a), frame.assign(variant="b", psnr=b)])
-    table = tables.paired_differences(rows, "variant", "rate", [("a", "b")]).iloc[0]
+    table = tables.paired_differences(rows, "rate", [("a", "b")]).iloc[0]
     half = 1.96 * (a - b).std(ddof=1) / np.sqrt(400)
     assert table["difference"] - table["low"] == pytest.approx(half, rel=0.1)
     assert table["high"] - table["difference"] == pytest.approx(half, rel=0.1)
@@ -125,7 +125,7 @@ def other(rows):
 
 
 def test_other_metrics_have_their_own_means_and_spreads(other):
-    summary = tables.over_seeds(other, "variant", "rate")
+    summary = tables.over_seeds(other, "rate")
     metrics = [f"{metric}_{statistic}" for metric in ("ciede2000", "checkerboard") for statistic in ("mean", "std")]
     assert list(summary.columns) == [*metrics, "seeds", "images"]
     a = summary.loc[("a", 1.0)]
@@ -135,7 +135,7 @@ def test_other_metrics_have_their_own_means_and_spreads(other):
 
 
 def test_markdown_of_other_metrics_has_their_headings_and_decimals(other):
-    summary = tables.over_seeds(other, "variant", "rate")
+    summary = tables.over_seeds(other, "rate")
     lines = tables.markdown(summary, ["input", "a"], {1.0: "high"}, ["checkerboard", "ciede2000"]).splitlines()
     assert lines[0] == "| | checkerboard (dB) ↓, high | CIEDE2000 ↓, high |"
     assert lines[2] == "| input | -10.5 | 6.83 |"
@@ -145,7 +145,7 @@ def test_markdown_of_other_metrics_has_their_headings_and_decimals(other):
 
 
 def test_paired_differences_of_another_metric(other):
-    table = tables.paired_differences(other, "variant", "rate", [("a", "b")], "ciede2000").iloc[0]
+    table = tables.paired_differences(other, "rate", [("a", "b")], "ciede2000").iloc[0]
     assert table["difference"] == pytest.approx(np.mean([1.0, 3.0, 1.5, 5.5]) / 3)
 
 
@@ -194,7 +194,7 @@ def rendered(text):
 
 def test_names_of_cases_and_labels_are_text_in_a_rendered_table(rows):
     rows["variant"] = rows["variant"].replace("a", HOSTILE)
-    text = tables.markdown(tables.over_seeds(rows, "variant", "rate"), [HOSTILE, "b"], {1.0: HOSTILE}, ["psnr"])
+    text = tables.markdown(tables.over_seeds(rows, "rate"), [HOSTILE, "b"], {1.0: HOSTILE}, ["psnr"])
     html, cells = rendered(text)
     assert len(text.splitlines()) == 4 and not re.findall("<(?!/?(?:table|thead|tbody|tr|th|td)[ >])", html)
     one_line = HOSTILE.replace("\n", "\\n")
@@ -211,12 +211,12 @@ def test_names_in_a_caption_are_text_in_a_rendered_page():
 
 
 def test_the_best_row_has_the_highest_or_the_lowest_mean(rows, other):
-    summary = tables.over_seeds(rows, "variant", "rate")
+    summary = tables.over_seeds(rows, "rate")
     assert tables.best_of(summary, ["b", "a", "input"], 1.0, "psnr") == "a"
     assert tables.best_of(summary, ["b", "input", "nobody"], 1.0, "psnr") == "b"
     assert tables.best_of(summary, ["a", "b"], 0.5, "psnr") is None
     assert tables.best_of(summary, [], 1.0, "psnr") is None
-    summary = tables.over_seeds(other, "variant", "rate")
+    summary = tables.over_seeds(other, "rate")
     assert tables.best_of(summary, ["a", "b", "input"], 1.0, "ciede2000") == "input"
     summary.loc[("input", 1.0), "ciede2000_mean"] = np.nan  # not measured
     assert tables.best_of(summary, ["a", "b", "input"], 1.0, "ciede2000") == "b"
