@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from restoration_lib.networks.fast import FACTOR, PixelShuffle, SubPixelConv2d
-from restoration_lib.networks.layers import Residual, run_padded, shrink
+from restoration_lib.networks.layers import residual_block, run_padded, shrink
 
 
 class Trunk(nn.Sequential):
@@ -19,17 +19,12 @@ class Trunk(nn.Sequential):
         super().__init__(
             nn.PixelUnshuffle(FACTOR),
             nn.Conv2d(3 * FACTOR**2, channels, 3, padding=1),
-            *(residual_block(channels) for _ in range(blocks)),
+            *(residual_block(channels, "none", nn.ReLU(), near_identity=True) for _ in range(blocks)),
             SubPixelConv2d(channels, channels // 2 * FACTOR**2, 1),
             PixelShuffle(),
             nn.ReLU(),
             last,
         )
-
-
-def residual_block(channels: int) -> Residual:
-    first, second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
-    return Residual(first, nn.ReLU(), second, near_identity=True)
 
 
 class ResidualFCN(nn.Module):

@@ -65,6 +65,15 @@ def convolution(
     return [layer, *norm_layers(norm, outputs)]
 
 
+def residual_block(
+    channels: int, norm: str, activation: nn.Module, *, padding_mode: str = "zeros", near_identity: bool = False
+) -> Residual:
+    """x + norm(conv(activation(norm(conv(x))))): (N, channels, H, W) to the same (Johnson et al. 2016)."""
+    options = {"padding_mode": padding_mode, "padding": 1}
+    first, second = (convolution(channels, channels, 3, norm, **options) for _ in range(2))
+    return Residual(*first, activation, *second, near_identity=near_identity)
+
+
 def upsample(inputs: int, outputs: int, side: int, upsampling: str, norm: str = "none") -> list[nn.Module]:
     """Twice the size, and the norm.
 

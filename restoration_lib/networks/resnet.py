@@ -9,16 +9,10 @@ from torch.utils.checkpoint import checkpoint
 
 from restoration_lib.checks import check_choice
 from restoration_lib.networks.fast import FewOutputsConv2d
-from restoration_lib.networks.layers import Residual, convolution, run_padded, shrink, upsample
+from restoration_lib.networks.layers import Residual, convolution, residual_block, run_padded, shrink, upsample
 
 OUTPUTS = {"tanh": 3, "colour": 12}  # channels of the last convolution
 LARGE = 512 * 512  # pixels from which on memory is dearer than time
-
-
-def block(channels: int, norm: str) -> Residual:
-    """x + norm(conv(relu(norm(conv(x))))) with reflected borders (Johnson et al. 2016)."""
-    first, second = (convolution(channels, channels, 3, norm, padding=1) for _ in range(2))
-    return Residual(*first, nn.ReLU(True), *second)
 
 
 class TranslationGenerator(nn.Module):
@@ -60,7 +54,7 @@ class TranslationGenerator(nn.Module):
             self.activation(),
             *convolution(2 * f, 4 * f, side, norm, stride=2, padding=1),
             self.activation(),
-            *(block(4 * f, norm) for _ in range(blocks)),
+            *(residual_block(4 * f, norm, nn.ReLU(True), padding_mode="reflect") for _ in range(blocks)),
             *upsample(4 * f, 2 * f, side, upsampling, norm),
             nn.ReLU(True),
             *upsample(2 * f, f, side, upsampling, norm),

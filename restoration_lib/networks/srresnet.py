@@ -7,13 +7,7 @@ from torch import Tensor, nn
 from restoration_lib.checks import check_choice
 from restoration_lib.degradations.downscale import SCALES
 from restoration_lib.networks.fast import FACTOR, FewOutputsConv2d, PixelShuffle, PReLU, SubPixelConv2d
-from restoration_lib.networks.layers import Residual, convolution, shrink
-
-
-def residual_block(channels: int, norm: str) -> Residual:
-    """x + norm(conv(prelu(norm(conv(x))))): (N, C, H, W) to the same."""
-    first, second = (_convolution(channels, norm) for _ in range(2))
-    return Residual(*first, PReLU(), *second, near_identity=norm == "none")
+from restoration_lib.networks.layers import convolution, residual_block, shrink
 
 
 class SRResNet(nn.Module):
@@ -40,7 +34,8 @@ class SRResNet(nn.Module):
         self.scale, self.residual = scale, residual
         self.first = nn.Sequential(nn.Conv2d(3, features, 9, padding=4), PReLU())
         self.blocks = nn.Sequential(
-            *(residual_block(features, norm) for _ in range(blocks)), *_convolution(features, norm)
+            *(residual_block(features, norm, PReLU(), near_identity=norm == "none") for _ in range(blocks)),
+            *convolution(features, features, 3, norm, padding_mode="zeros", padding=1),
         )
         ups: list[nn.Module] = []
         for _ in range(scale.bit_length() - 1):
@@ -67,7 +62,3 @@ def icnr(layer: nn.Conv2d, factor: int) -> None:
     with torch.no_grad():
         for parameter in (layer.weight, layer.bias):
             parameter.copy_(parameter[:: factor**2].repeat_interleave(factor**2, 0))
-
-
-def _convolution(channels: int, norm: str) -> list[nn.Module]:
-    return convolution(channels, channels, 3, norm, padding_mode="zeros", padding=1)
