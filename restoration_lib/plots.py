@@ -36,10 +36,10 @@ def images(
     return _laid_out([[_pixels(image) for image in row] for row in rows], titles, labels, side)
 
 
-def captioned(shown: Sequence[Tensor], titles: Sequence[str], width: int, side: int = 192) -> Figure:
-    """Images with a title each, `width` in a row."""
-    rows = [[_pixels(image) for image in shown[k : k + width]] for k in range(0, len(shown), width)]
-    return _laid_out(rows, [list(titles[k : k + width]) for k in range(0, len(shown), width)], (), side)
+def captioned(shown: Mapping[str, Tensor], width: int, side: int = 192) -> Figure:
+    """Images by their titles, `width` in a row."""
+    titles = [list(shown)[k : k + width] for k in range(0, len(shown), width)]
+    return _laid_out([[_pixels(shown[title]) for title in row] for row in titles], titles, (), side)
 
 
 def zoom(

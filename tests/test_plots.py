@@ -37,7 +37,7 @@ def table():
 
 EVERY = {
     "images": lambda: plots.images([[image(), image(1)], [image(2)[None]]], ["a", "b"], ["top", "bottom"]),
-    "captioned": lambda: plots.captioned([image(), image(1)[None], image(2)], ["a", "b", "c"], 2),
+    "captioned": lambda: plots.captioned({"a": image(), "b": image(1)[None], "c": image(2)}, 2),
     "files": lambda: plots.files({"an icon": Path(matplotlib.get_data_path(), "images", "back.png")}),
     "zoom": lambda: plots.zoom([[image(), image(1)]], ["a", "b"], ["top"], size=4),
     "histograms": lambda: plots.histograms({"a": image(), "b": image(1)[None]}),
@@ -186,7 +186,8 @@ def test_long_titles_are_wrapped_and_cover_neither_images_nor_each_other(side):
 
 def test_captioned_shows_each_image_under_its_title_and_leaves_the_rest_empty(tmp_path):
     originals, titles = [image(k) for k in range(5)], list("abcde")
-    figure = plots.captioned([originals[0], originals[1][None], *originals[2:]], titles, 3, side=24)
+    shown = [originals[0], originals[1][None], *originals[2:]]
+    figure = plots.captioned(dict(zip(titles, shown, strict=True)), 3, side=24)
     assert [axis.get_title() for axis in figure.axes] == titles
     assert not any(axis.axison for axis in figure.axes)
     pixels = rendered(figure, tmp_path)

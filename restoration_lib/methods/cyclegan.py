@@ -16,8 +16,6 @@ from restoration_lib.networks.resnet import OldPhotoGenerator, ResnetGenerator
 
 GENERATORS = {"old_photo": OldPhotoGenerator, "resnet": ResnetGenerator}
 LOSSES = ("adversarial", "cycle", "identity")
-# The eight images of a step; a name is that of the domain that the image should belong to.
-PATHS = ("real_a", "fake_b", "round_trip_a", "identity_a", "real_b", "fake_a", "round_trip_b", "identity_b")
 
 
 @lru_cache
@@ -176,11 +174,12 @@ class CycleGAN(Method):
         return self.translate(images, "b")
 
     def paths(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
-        """The eight images of PATHS, of images (N, 3, H, W) of each domain."""
+        """The eight images of a step, of images (N, 3, H, W) of each domain, `real_a`, `fake_b`, `round_trip_a`,
+        `identity_a`, …; a name is that of the domain that the image should belong to."""
         images = {}
         for real, domain, other in ((a, "a", "b"), (b, "b", "a")):
-            fake = self.translate(real, other)
-            images |= {f"real_{domain}": real, f"fake_{other}": fake}
-            images |= {f"round_trip_{domain}": self.translate(fake, domain)}
-            images |= {f"identity_{domain}": self.translate(real, domain)}
+            images[f"real_{domain}"] = real
+            images[f"fake_{other}"] = self.translate(real, other)
+            images[f"round_trip_{domain}"] = self.translate(images[f"fake_{other}"], domain)
+            images[f"identity_{domain}"] = self.translate(real, domain)
         return images
