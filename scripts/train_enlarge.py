@@ -35,7 +35,7 @@ def training_images(free_photos: Path, crop: int) -> datasets.Images:
 
 def method(scale: int, steps: int, learning_rate: float = NEW_RATE) -> SRGAN:
     """The first stage alone: the squared error, no norm, from the bicubic enlargement."""
-    lengths = {"pretraining_steps": steps, "adversarial_steps": 0}
+    lengths = {"pretraining_steps": steps, "adversarial_steps": 0, "losses": {}}
     return SRGAN(**lengths, scale=scale, norm="none", residual=True, learning_rate=learning_rate, **SIZES[scale])
 
 

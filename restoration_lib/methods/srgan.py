@@ -1,8 +1,6 @@
 """Super-resolution, first by the mean squared error, then perceptual and adversarial (SRGAN, Ledig et al. 2017)."""
 
 import copy
-from collections.abc import Mapping
-from types import MappingProxyType
 
 from torch import Tensor
 
@@ -14,20 +12,7 @@ from restoration_lib.networks.srresnet import SRResNet
 from restoration_lib.networks.vgg import VGG
 
 LOSSES = ("content", "adversarial")
-
-
-class Plan:
-    """The stages of a training and its judge: one that was stopped goes on with the same, or not at all."""
-
-    def __init__(self, **plan: int | str):
-        self.plan = plan
-
-    def state_dict(self) -> dict:
-        return self.plan
-
-    def load_state_dict(self, state: dict) -> None:
-        if state != self.plan:
-            raise ValueError(f"the training was begun with {state}, not {self.plan}")
+PLAN = "parts.plan"  # in a state: the stages of a training and its judge
 
 
 class SRGAN(Method):
@@ -63,7 +48,7 @@ class SRGAN(Method):
         norm: str = "batch",
         residual: bool = False,
         vgg: VGG | None = None,
-        losses: Mapping[str, float] = MappingProxyType({}),
+        losses: dict[str, float],
         learning_rate: float = 1e-4,
         adversarial_learning_rate: float = 1e-4,
         discriminator_features: int = 64,
@@ -82,8 +67,8 @@ class SRGAN(Method):
         self.pretraining_steps, self.losses = pretraining_steps, dict.fromkeys(LOSSES, 0.0) | losses
         if vgg:
             self.frozen["vgg"] = vgg
-        lengths = {"pretraining_steps": pretraining_steps, "adversarial_steps": adversarial_steps}
-        self.parts["plan"] = Plan(**lengths, vgg=vgg.name if vgg else "none")
+        self.plan = {"pretraining_steps": pretraining_steps, "adversarial_steps": adversarial_steps}
+        self.plan["vgg"] = vgg.name if vgg else "none"
         network = SRResNet(scale, features, blocks, norm, residual)
         schedule = two_stages(pretraining_steps, adversarial_steps, adversarial_learning_rate / learning_rate)
         self.add("generator", network, learning_rate, (0.9, 0.999), schedule)
@@ -128,6 +113,15 @@ class SRGAN(Method):
     def restore(self, images: Tensor, network: str = "generator") -> Tensor:
         """Images (N, 3, scale H, scale W) in [0, 1], by the generator or by the "pretrained" one."""
         return self.apply(self.networks[network], images).clamp(0, 1)
+
+    def state_dict(self) -> dict:
+        return super().state_dict() | {PLAN: self.plan}
+
+    def load_state_dict(self, state: dict) -> None:
+        """A training that was stopped goes on with the same stages and judge, or not at all."""
+        super().load_state_dict({name: part for name, part in state.items() if name != PLAN})
+        if state[PLAN] != self.plan:
+            raise ValueError(f"the training was begun with {state[PLAN]}, not {self.plan}")
 
 
 def two_stages(pretraining_steps: int, adversarial_steps: int, second: float) -> Schedule:
