@@ -89,7 +89,8 @@ def fit(
     begin = time.perf_counter()
     method.train()
     for step, batch in enumerate(loader, start=start + 1):
-        pending.append(method.step({name: _move(value, where) for name, value in batch.items()}))
+        moved = {name: images.to(where, memory_format=torch.channels_last) for name, images in batch.items()}
+        pending.append(method.step(moved))
         bar.update()
         progress.at(step)
         validating = step % validate_every == 0 or step == steps
@@ -136,26 +137,19 @@ def load_best(method: Method, folder: str | Path) -> Method:
     return method.train(False)
 
 
-def _move(value: Tensor, device: torch.device) -> Tensor:
-    return value.to(device, memory_format=torch.channels_last) if value.ndim == 4 else value.to(device)
-
-
 def _mean(pending: list[dict[str, Tensor]], step: int, folder: Path) -> dict[str, float]:
     """Mean of each term over the pending steps that have it. The values leave the device here, not at every step."""
-    columns: dict[str, dict[int, float]] = {}
-    for name in dict.fromkeys(name for terms in pending for name in terms):
-        places = [k for k, terms in enumerate(pending) if name in terms]
-        values = torch.stack([pending[k][name].float() for k in places]).tolist()
-        columns[name] = dict(zip(places, values, strict=True))
-    for k in range(len(pending)):
-        for name, values in columns.items():
-            if not math.isfinite(values.get(k, 0.0)):
+    columns: dict[str, list[float]] = {}
+    for place, terms in enumerate(pending, start=step + 1 - len(pending)):
+        for name, term in terms.items():
+            value = float(term)
+            if not math.isfinite(value):
                 kept = f"the last good checkpoint is {LAST}" if (folder / LAST).exists() else "no checkpoint yet"
                 raise NonFiniteLoss(
-                    f"step {step + 1 + k - len(pending)}: {name} is {values[k]}; {kept}. "
-                    "A lower learning rate or precision fp32 may help"
+                    f"step {place}: {name} is {value}; {kept}. A lower learning rate or precision fp32 may help"
                 )
-    return {name: sum(values.values()) / len(values) for name, values in columns.items()}
+            columns.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in columns.items()}
 
 
 def _resume(method: Method, path: Path, steps: int, device: torch.device) -> dict:

@@ -184,7 +184,7 @@ class Count(Method):
 
 
 def numbered(steps):
-    return [{"number": torch.tensor(k)} for k in range(steps)]
+    return [{"number": torch.full((1, 1, 1, 1), k)} for k in range(steps)]
 
 
 def fit(method, folder, steps=10, validate_every=4, log_every=3, validate=lambda method: {"psnr": float(method.done)}):
