@@ -52,7 +52,7 @@ def fetch_samples() -> int:
     try:
         print(f"{_aligned(samples.rows())}\n{samples.cache_folder()}")
         vgg_weights.fetch_vgg16()
-    except (samples.SampleError, vgg_weights.WeightsError) as error:
+    except samples.FetchError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

