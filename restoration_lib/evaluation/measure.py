@@ -21,7 +21,7 @@ Made = object  # what a restorer makes of a pair: an image (1, 3, H, W), or what
 Restorer = Callable[[Pair], Made]
 Score = Callable[[Pair, Made], dict[str, float]]
 Filter = Callable[[np.ndarray], np.ndarray]  # a classical baseline, 8-bit RGB (H, W, 3)
-DETAIL = (0, 2, 4, 8, 16, 32)  # grey levels per pixel: from flat areas to hard edges
+DETAIL = (0, 2, 4, 8, 16, 32)  # lower bounds of classes, grey levels per pixel: from flat areas to hard edges
 
 
 def measure(
@@ -110,22 +110,17 @@ def validator(
     return validate
 
 
-def error_by_detail(
-    restorers: Mapping[str, Restorer], pairs: Sequence[Pair], edges: Sequence[float] = DETAIL
-) -> pd.DataFrame:
+def error_by_detail(restorers: Mapping[str, Restorer], pairs: Sequence[Pair]) -> pd.DataFrame:
     """Where the errors are: mean absolute error by the local gradient of the target, both in grey levels.
-
-    Args:
-        edges: bounds of the classes, in grey levels per pixel of the target's Sobel gradient.
 
     Returns:
         Rows `method, detail, share, error`: the lower bound of the class, its share of all pixels, its mean error.
     """
     rows = []
-    detail = np.concatenate([(np.digitize(gradient(pair.target), edges) - 1).ravel() for pair in pairs])
+    detail = np.concatenate([(np.digitize(gradient(pair.target), DETAIL) - 1).ravel() for pair in pairs])
     for name, restore in restorers.items():
         error = np.concatenate([255 * (restore(p) - p.target).abs().mean(1).flatten().numpy() for p in pairs])
-        for k, edge in enumerate(edges):
+        for k, edge in enumerate(DETAIL):
             inside = detail == k
             if inside.any():
                 rows.append({"method": name, "detail": edge, "share": inside.mean(), "error": error[inside].mean()})
