@@ -64,12 +64,8 @@ def hash_split(paths: list[Path]) -> Split:
     ranked = sorted(paths, key=lambda path: (shares[path], path))
     below = [sum(share < bound for share in shares.values()) for bound in (TEST_SHARE, TEST_SHARE + VALIDATION_SHARE)]
     tests = min(max(1, below[0]), len(paths) - 2)
-    validations = min(max(1, below[1] - tests), len(paths) - tests - 1)
-    parts = {
-        "train": ranked[tests + validations :],
-        "validation": ranked[tests : tests + validations],
-        "test": ranked[:tests],
-    }
+    held_out = min(max(tests + 1, below[1]), len(paths) - 1)
+    parts = {"train": ranked[held_out:], "validation": ranked[tests:held_out], "test": ranked[:tests]}
     return {split: sorted(part) for split, part in parts.items()}
 
 
@@ -117,20 +113,19 @@ def split_pairs(clean: str | Path, damaged: str | Path = "") -> tuple[dict[str, 
     if not damaged:
         return {part: [(None, path) for path in paths] for part, paths in split_dataset(clean).items()}, []
     folders = _side_by_side(damaged, clean)
-    for key in (_path_below, _file_name):
-        sides = [_by_name(folder, key) for folder in folders]
+    for deep in (True, False):
+        sides = [_by_name(folder, deep) for folder in folders]
         if common := sides[0].keys() & sides[1].keys():
             break
     if len(common) < 3:
         found = f"{folders[0]} and {folders[1]}: {len(common)} file names are in both"
         raise ImageError(f"{found}, train, validation and test need 3 or more; the two of a pair have one name")
-    split = split_folder(folders[1], lambda path: key(path, folders[1]) in common)
+    names = {path: name for name, path in sides[1].items() if name in common}
     pairs = {}
-    for part, paths in split.items():
+    for part, paths in split_folder(folders[1], names.__contains__).items():
         if not paths:
             raise ImageError(f"{folders[1]}: no {part} image has a partner in {folders[0]}")
-        named = sorted((key(path, folders[1]), path) for path in paths)
-        pairs[part] = [(sides[0][name], path) for name, path in named]
+        pairs[part] = [(sides[0][names[path]], path) for path in sorted(paths, key=names.get)]
     unmatched = [
         shown(side[name].relative_to(folder.parent).as_posix())
         for folder, side in zip(folders, sides, strict=True)
@@ -158,18 +153,11 @@ def _check_apart(one: Path, other: Path, advice: str) -> None:
             raise ImageError(f"{inner} lies inside {outer}: {advice}")
 
 
-def _path_below(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()
-
-
-def _file_name(path: Path, folder: Path) -> str:
-    return path.stem
-
-
-def _by_name(folder: Path, key: Callable[[Path, Path], str]) -> dict[str, Path]:
+def _by_name(folder: Path, deep: bool) -> dict[str, Path]:
+    """The images in a folder and below it by their names without suffix, or, `deep`, by their paths below it."""
     paths: dict[str, Path] = {}
     for path in list_images(folder):
-        name = key(path, folder)
+        name = path.relative_to(folder).with_suffix("").as_posix() if deep else path.stem
         if name in paths:
             first, second = (found.relative_to(folder) for found in (paths[name], path))
             raise ImageError(f"{folder}: {first} and {second} have the same name; which one is the pair's?")
