@@ -3,6 +3,7 @@
 By scikit-image, but for LPIPS and the checkerboard.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,17 +36,8 @@ def psnr(target: np.ndarray, image: np.ndarray) -> float:
 
 def ssim(target: np.ndarray, image: np.ndarray) -> float:
     """Structural similarity as in Wang et al. 2004: Gaussian window, sigma 1.5, mean of the channels, if it has any."""
-    return float(
-        structural_similarity(
-            target,
-            image,
-            data_range=255,
-            channel_axis=2 if target.ndim == 3 else None,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-        )
-    )
+    options = {"data_range": 255, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(structural_similarity(target, image, channel_axis=2 if target.ndim == 3 else None, **options))
 
 
 def ciede2000(target: np.ndarray, image: np.ndarray) -> float:
@@ -70,11 +62,9 @@ def _grid_energy(image: np.ndarray, period: int = 8) -> float:
     grey = rgb2gray(image[:height, :width])
     window = np.outer(np.hanning(height + 1)[:-1], np.hanning(width + 1)[:-1])  # or the borders look like edges
     power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2 + 1e-6
-    rows, columns = np.meshgrid(
-        np.arange(period) * height // period, np.arange(period) * width // period, indexing="ij"
-    )
+    lattice = itertools.product(range(0, height, height // period), range(0, width, width // period))
     ratios = []
-    for row, column in zip(rows.ravel()[1:], columns.ravel()[1:], strict=True):
+    for row, column in itertools.islice(lattice, 1, None):  # without the mean
         patch = power[np.ix_(np.arange(row - 3, row + 4) % height, np.arange(column - 3, column + 4) % width)]
         peak = patch[2:5, 2:5].sum()  # the window spreads a peak over its neighbours
         ratios.append(peak / 9 / ((patch.sum() - peak) / 40))
