@@ -51,13 +51,8 @@ def describe(device: torch.device) -> str:
     """One line for tables: the processor and the number of threads, or the GPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"{_processor()}, {threads} thread{'s' * (threads > 1)}"
-
-
-def _processor() -> str:
     info = Path("/proc/cpuinfo")
     found = re.search(r"^model name.*?:(.*)$", info.read_text(), re.MULTILINE) if info.exists() else None
-    if found:
-        return found[1].strip()
-    return platform.processor() or platform.machine()
+    processor = found[1].strip() if found else platform.processor() or platform.machine()
+    threads = torch.get_num_threads()
+    return f"{processor}, {threads} thread{'s' * (threads > 1)}"
