@@ -31,13 +31,11 @@ class PatchGAN(nn.Module):
     def __init__(self, features: int = 32, halvings: int = 2, images: int = 2):
         super().__init__()
         check("halvings", halvings, 1)
+        widths = [min(2**level, 8) * features for level in range(halvings + 1)]
         layers = _layer(3 * images, features, 4, "none", stride=2)
-        width = features
-        for level in range(1, halvings + 1):
-            wider = min(2 * width, 8 * features)
+        for level, (width, wider) in enumerate(pairwise(widths), start=1):
             layers += _layer(width, wider, 4, "instance", stride=2 if level < halvings else 1)
-            width = wider
-        self.layers = nn.Sequential(*layers, nn.Conv2d(width, 1, 4, padding=1))
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, padding=1))
 
     def forward(self, *images: Tensor) -> Tensor:
         """Logits (N, 1, h, w) that the last of the images, each (N, 3, H, W) in [0, 1], is real."""
@@ -80,14 +78,13 @@ class SRDiscriminator(nn.Module):
 
     def __init__(self, features: int = 64):
         super().__init__()
+        widths = [features * times for times in (1, 1, 2, 2, 4, 4, 8, 8)]
         layers = _layer(3, features, 3, "none", stride=1)
-        width = features
-        for wider in (features, 2 * features, 2 * features, 4 * features, 4 * features, 8 * features, 8 * features):
+        for width, wider in pairwise(widths):
             layers += _layer(width, wider, 3, "batch", stride=2 if wider == width else 1)
-            width = wider
         self.layers = nn.Sequential(*layers)
         self.dense = nn.Sequential(
-            nn.Flatten(), nn.Linear(36 * width, 16 * features), nn.LeakyReLU(0.2), nn.Linear(16 * features, 1)
+            nn.Flatten(), nn.Linear(36 * widths[-1], 16 * features), nn.LeakyReLU(0.2), nn.Linear(16 * features, 1)
         )
 
     def forward(self, images: Tensor) -> Tensor:
