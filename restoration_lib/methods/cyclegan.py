@@ -125,7 +125,9 @@ class CycleGAN(Method):
         norm = self.update(self._generator_losses(batch, terms, fakes), "generator_a", "generator_b")
         terms = {"generator": sum(terms.values()), **terms, "generator_gradient": norm}
         for domain, fake in fakes.items():
-            terms |= self._discriminator_step(domain, batch[domain], fake)
+            shown = self.parts[f"pool_{domain}"].swap(fake)
+            real, fake = [self._blurred(batch[domain])], [self._blurred(shown)]
+            terms |= self.step_discriminator(f"discriminator_{domain}", real, fake, loss_terms.least_squares)
         terms["discriminator"] = terms["discriminator_a"] + terms["discriminator_b"]
         self.step_schedulers()
         for domain in ("a", "b"):
@@ -153,11 +155,6 @@ class CycleGAN(Method):
                     identity = back(real)
                 terms[f"identity_{domain}"] = self.losses["identity"] * 2 * loss_terms.l1(identity, real)
                 yield terms[f"identity_{domain}"]
-
-    def _discriminator_step(self, domain: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        shown = self.parts[f"pool_{domain}"].swap(fake)
-        real, fake = [self._blurred(real)], [self._blurred(shown)]
-        return self.step_discriminator(f"discriminator_{domain}", real, fake, loss_terms.least_squares)
 
     def _blurred(self, images: Tensor) -> Tensor:
         """What the discriminators see."""
