@@ -126,9 +126,7 @@ class PairedImages:
 def load_pairs(files: PairFiles, size: int = 0, min_side: int = 0) -> PairedImages:
     """Read pairs; one of which a file cannot be read is named in a warning, skipped, and listed in `clean.skipped`.
 
-    Args:
-        size: largest shorter side in pixels, larger images are reduced (bicubic); 0 keeps them.
-        min_side: pairs with a shorter side than this, in pixels, are skipped too, and listed.
+    `size` and `min_side` are those of `load`.
 
     Raises:
         ImageError: the two of a pair differ in size, not one pair could be read, or all are too small.
