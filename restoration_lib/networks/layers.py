@@ -83,11 +83,8 @@ def upsample(inputs: int, outputs: int, side: int, upsampling: str, norm: str = 
             convolution, which leaves none.
     """
     check_choice("upsampling", upsampling, UPSAMPLINGS)
-    bias = norm == "none"
-    if upsampling == "transposed":
-        options = {"stride": 2, "padding": 1, "output_padding": side % 2}
-        layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, outputs, side, bias=bias, **options)]
-    else:
-        layer = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect", bias=bias)
-        layers = [nn.Upsample(scale_factor=2, mode="nearest"), layer]
-    return [*layers, *norm_layers(norm, outputs)]
+    if upsampling == "resize":
+        return [nn.Upsample(scale_factor=2, mode="nearest"), *convolution(inputs, outputs, 3, norm, padding=1)]
+    options = {"stride": 2, "padding": 1, "output_padding": side % 2}
+    layer = nn.ConvTranspose2d(inputs, outputs, side, bias=norm == "none", **options)
+    return [layer, *norm_layers(norm, outputs)]
