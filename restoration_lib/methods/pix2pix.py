@@ -14,6 +14,7 @@ from restoration_lib.networks.unet import UNet
 
 GENERATORS = ("unet", "refined")
 LOSSES = (*loss_terms.RECONSTRUCTION, "adversarial")
+DISCRIMINATOR_RATE = 2e-4  # as in the paper
 MAX_GRAD_NORM = {"finder": 1.0, "painter": 100.0}  # about the usual one of each
 
 
@@ -35,8 +36,8 @@ class Pix2Pix(Method):
         losses: weight of each term, by the names in LOSSES; the L1 has 100 in the paper, 10 in the original project.
         least_damage: grey levels by which input and target differ where the input is damaged. What was drawn differs by
             more than the default; the two of a pair that were compressed apart need a higher one, say 24.
-        learning_rate, discriminator_learning_rate: of Adam, betas (0.5, 0.999).
-        discriminator_features, discriminator_halvings: size of the discriminator; 3 halvings judge patches of 70 px.
+        learning_rate: of the generator's Adam, betas (0.5, 0.999); the discriminator has DISCRIMINATOR_RATE.
+        discriminator_features: size of the discriminator, which judges patches of 70 px.
 
     Raises:
         ValueError: an unknown name, or a negative weight.
@@ -53,9 +54,7 @@ class Pix2Pix(Method):
         losses: dict[str, float],
         least_damage: int = VISIBLE,
         learning_rate: float = 2e-4,
-        discriminator_learning_rate: float = 2e-4,
         discriminator_features: int = 64,
-        discriminator_halvings: int = 3,
     ):
         super().__init__()
         loss_terms.check_weights(losses, LOSSES)
@@ -74,8 +73,8 @@ class Pix2Pix(Method):
         for name, network in networks.items():
             self.add(name, network, learning_rate, (0.5, 0.999), schedule)
         if losses.get("adversarial"):
-            network, rate = PatchGAN(discriminator_features, discriminator_halvings), discriminator_learning_rate
-            self.add("discriminator", network, rate, (0.5, 0.999), constant_then_linear(steps))
+            network = PatchGAN(discriminator_features, halvings=3)
+            self.add("discriminator", network, DISCRIMINATOR_RATE, (0.5, 0.999), constant_then_linear(steps))
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         damaged, target = batch["input"], batch["target"]
