@@ -1,7 +1,7 @@
 """What every method has: networks and optimisers by name, the steps of a GAN, one state for the checkpoint."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -179,13 +179,12 @@ class Method:
         """Number of parameters of each network."""
         return {name: sum(p.numel() for p in network.parameters()) for name, network in self.networks.items()}
 
-    def _parts(self) -> Iterator[tuple[str, object]]:
-        for kind in ("networks", "optimizers", "schedulers", "parts"):
-            for name, part in getattr(self, kind).items():
-                yield f"{kind}.{name}", part
+    def _parts(self) -> dict[str, object]:
+        kinds = ("networks", "optimizers", "schedulers", "parts")
+        return {f"{kind}.{name}": part for kind in kinds for name, part in getattr(self, kind).items()}
 
     def state_dict(self) -> dict:
-        return {name: part.state_dict() for name, part in self._parts()}
+        return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: dict) -> None:
         """Take a state back.
@@ -193,9 +192,9 @@ class Method:
         Raises:
             ValueError: the state belongs to a method of other parts or sizes.
         """
-        if set(state) != {name for name, _ in self._parts()}:
+        if state.keys() != self._parts().keys():
             raise ValueError(f"the state holds {sorted(state)}: it belongs to a method with other parts")
-        for name, part in self._parts():
+        for name, part in self._parts().items():
             try:
                 part.load_state_dict(state[name])
             except RuntimeError as error:
