@@ -52,10 +52,7 @@ def measure(
 
 
 def measure_sets(
-    restorers: Mapping[str, Restorer],
-    sets: Mapping[str, Sequence[Pair]],
-    score: Score,
-    folder: Path | None = None,
+    restorers: Mapping[str, Restorer], sets: Mapping[str, Sequence[Pair]], score: Score, folder: Path | None = None
 ) -> pd.DataFrame:
     """As `measure`, of several test sets, with the name of each in the column `test`."""
     tables = [measure(restorers, pairs, score, folder).assign(test=name) for name, pairs in sets.items()]
