@@ -35,10 +35,8 @@ def pick_precision(precision: str, device: torch.device) -> str:
     check_choice("precision", precision, ("auto", "fp32", "bf16"))
     if precision != "auto":
         return precision
-    if device.type == "cuda":
-        faster = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        faster = _faster_in_bf16()
+    on_gpu = device.type == "cuda"
+    faster = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else _faster_in_bf16()
     return "bf16" if faster else "fp32"
 
 
