@@ -18,13 +18,14 @@ from ipykernel.kernelapp import IPKernelApp
 import restoration_lib
 
 LIBRARIES = ("ipywidgets", "torch._dynamo", "torchvision.datasets", "torchvision.transforms.v2", "skimage.restoration")
+KERNEL = ("ipykernel.debugger", "IPython.core.completerlib")  # imported by a kernel that starts
 PROGRAMS = ("restoration_lib.__main__", "restoration_lib.warm_kernel")
 
 
 def preload() -> None:
     """Import the whole library, and what notebooks import beside it; torch imports its compiler with an optimiser."""
     own = (module.name for module in pkgutil.walk_packages(restoration_lib.__path__, "restoration_lib."))
-    for name in (*LIBRARIES, *own):
+    for name in (*LIBRARIES, *KERNEL, *own):
         if name not in PROGRAMS:
             importlib.import_module(name)
     gc.freeze()  # imported for good: a kernel that looked for garbage in it would copy most of its memory

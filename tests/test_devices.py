@@ -38,6 +38,22 @@ def test_precision_asked_for_is_the_one_taken():
     assert devices.pick_precision("auto", cpu) in ("fp32", "bf16")
 
 
+@pytest.mark.parametrize(
+    ("processor", "instructions", "tiles", "picked"),
+    [
+        ("AMD EPYC", True, False, "bf16"),
+        ("Intel(R) Xeon(R) Processor", True, True, "bf16"),
+        ("Intel(R) Xeon(R) Processor", True, False, "fp32"),
+        ("AMD EPYC", False, False, "fp32"),
+    ],
+)
+def test_auto_takes_bf16_where_the_processor_is_faster_in_it(monkeypatch, processor, instructions, tiles, picked):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: instructions)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    monkeypatch.setattr(devices, "_processor", lambda: processor)
+    assert devices.pick_precision("auto", torch.device("cpu")) == picked
+
+
 @pytest.mark.parametrize(("threads", "words"), [(1, "1 thread"), (3, "3 threads")])
 def test_a_processor_is_described_by_its_name_and_the_threads(monkeypatch, threads, words):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)

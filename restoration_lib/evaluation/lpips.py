@@ -25,7 +25,7 @@ def lpips(target: np.ndarray, image: np.ndarray) -> float:
 @torch.no_grad()
 def _maps(pixels: bytes, shape: tuple[int, int, int]) -> list[Tensor]:
     image = np.frombuffer(pixels, np.uint8).reshape(shape)
-    return _network()[0](to_tensor(image)[None])
+    return _network()[0](to_tensor(image)[None].contiguous(memory_format=torch.channels_last))
 
 
 def distance(maps: list[Tensor], others: list[Tensor], heads: list[Tensor]) -> Tensor:
@@ -48,4 +48,4 @@ def _unit(features: Tensor) -> Tensor:
 @cache
 def _network() -> tuple[VGG, list[Tensor]]:
     tensors = vgg16()
-    return VGG(tensors), [tensors[f"head{k}"] for k in range(5)]
+    return VGG(tensors).to(memory_format=torch.channels_last), [tensors[f"head{k}"] for k in range(5)]

@@ -68,7 +68,7 @@ class Run:
         """Write the figure and hand it on as the notebook shows it: as PNG, or images as JPEG if that is smaller."""
         folder, made = self.folder / FIGURES, {"png": io.BytesIO()}
         figure.savefig(made["png"], format="png")
-        if any(axis.images for axis in figure.axes):
+        if any(part.images for part in (figure, *figure.axes)):
             with Pillow.open(made["png"]) as drawn:  # to draw it again would take ten times as long
                 drawn.convert("RGB").save(made.setdefault("jpg", io.BytesIO()), "JPEG", dpi=drawn.info["dpi"], **JPEG)
         suffix = min(made, key=lambda suffix: len(made[suffix].getvalue()))

@@ -98,11 +98,11 @@ def test_the_detail_lies_where_most_was_painted(tmp_path):
     mask[950:, 1450:] = True
     after = np.full((2000, 3000, 1), 255, np.uint8)
     figure = panel.detail(panel.Restored(tmp_path, before, after, mask, []))
-    left, right = (axis.images[0].get_array() for axis in figure.axes)
+    left, right = (one.get_array() for one in figure.images)
     assert left.shape == right.shape == (640, 640, 3)
     assert left[-200:, -200:].min() == 255 and left[:-200].max() == 0
-    left, right = panel.detail(panel.Restored(tmp_path, before, after, None, [])).axes
-    assert left.images[0].get_array().max() == 0, "in the middle, where nothing was painted"
+    left, right = panel.detail(panel.Restored(tmp_path, before, after, None, [])).images
+    assert left.get_array().max() == 0, "in the middle, where nothing was painted"
 
 
 def test_restored_is_what_restore_photo_makes(models, photograph, tmp_path):
