@@ -1,9 +1,10 @@
-"""What a photograph lacks, by measures that need no original: contrast, cast, colour. And what `auto` does about it."""
+"""What a photograph lacks, by measures that need no original: contrast, cast, stains. And what `auto` does about it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from restoration_lib.degradations.monochrome import luma
 from restoration_lib.restore.levels import factor_to, reduced
@@ -14,6 +15,7 @@ BLACK, WHITE, BRIGHT = 0.005, 0.995, 0.97  # quantiles of the luma
 ONE_TONE = 4 / 255  # RMS; what is left of the colours of a print of one tone, when its tone is taken out
 LOW_CONTRAST = 0.8  # of the range
 CAST = 12 / 255  # in the bright areas as in the whole
+STAIN, PART = 7 / 255, 16  # colour in a part of a grey print; side of a part in px of the copy
 LITTLE, MUCH = 3e-3, 0.25  # shares of the pixels: less is found where nothing is damaged, more is the photograph itself
 SPECK = 2e-4  # share of the pixels: less is not worth a word
 
@@ -25,11 +27,13 @@ class Look:
     Attributes:
         contrast: from the black to the white point of the luma.
         cast: how far from grey the bright areas and the whole are, the smaller of the two.
+        stain: how far from grey the part is that is furthest.
         is_monochrome: whether its colour follows from its luma, as in a grey, a sepia and a yellowed print.
     """
 
     contrast: float
     cast: float
+    stain: float
     is_monochrome: bool
 
 
@@ -37,14 +41,16 @@ def look(pixels: np.ndarray) -> Look:
     """Look at a photograph (H, W, C), see `levels`."""
     images = reduced(pixels, factor_to(pixels, SIDE))
     grey = luma(images)
-    chroma, grey = (images - grey)[0, ::2].flatten(1), grey.flatten()  # red and blue
+    chroma = (images - grey)[0, ::2]  # red and blue
+    stain = F.avg_pool2d(chroma, PART, ceil_mode=True).square().mean(0).sqrt().max().item()
+    chroma, grey = chroma.flatten(1), grey.flatten()
     black, bright, white = np.quantile(grey.numpy(), (BLACK, BRIGHT, WHITE)).tolist()
     casts = [_length(chroma[:, chosen].mean(1)) for chosen in (grey >= bright, grey >= 0)]
     tones = (grey * (TONES - 1)).round().long()
     counts = torch.bincount(tones, minlength=TONES).clamp(min=1)
     of_tones = torch.stack([torch.bincount(tones, channel, TONES) / counts for channel in chroma])
     rest = (chroma - of_tones[:, tones]).square().mean().sqrt().item()
-    return Look(white - black, min(casts), rest <= ONE_TONE)
+    return Look(white - black, min(casts), stain, rest <= ONE_TONE)
 
 
 def decide(seen: Look, damage: float | None) -> dict[str, str]:
@@ -60,6 +66,8 @@ def decide(seen: Look, damage: float | None) -> dict[str, str]:
         needs["faded"] = f"its contrast is {100 * seen.contrast:.0f} % of the range"
     elif seen.cast > CAST:
         needs["faded"] = f"it has a cast of {100 * seen.cast:.0f} % of the range"
+    elif seen.is_monochrome and seen.stain > STAIN:
+        needs["faded"] = f"a print of one tone, and in places {100 * seen.stain:.0f} % of the range from grey"
     return needs
 
 

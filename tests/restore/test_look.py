@@ -45,11 +45,23 @@ def test_prints_of_one_tone_are_monochrome(colourful, brown):
     assert look(colourful[..., :1]).is_monochrome
 
 
+@pytest.mark.parametrize(("levels", "needs"), [(0, []), (6, []), (40, ["faded"])])
+def test_a_brown_corner_of_a_grey_print_is_a_stain(levels, needs):
+    """A ramp of grey, whose last tenth, below and on the right, has less blue."""
+    stained = np.linspace(0, 255, 300, dtype=np.uint8)[:, None, None].repeat(400, 1).repeat(3, 2)
+    stained[270:, 360:, 2] -= np.uint8(levels)
+    seen = look(stained)
+    # luma weighs blue by 0.114: red is so much above it, blue the rest below
+    assert seen.stain == pytest.approx(levels * ((0.114**2 + 0.886**2) / 2) ** 0.5 / 255, rel=0.1, abs=1e-6)
+    assert seen.is_monochrome and seen.cast < 0.01 and list(decide(seen, None)) == needs
+    assert decide(Look(1, 0, 0.2, False), None) == {}, "a colour photograph has colours"
+
+
 @pytest.mark.parametrize(("damage", "expected"), [(None, []), (0, []), (0.0029, []), (0.01, ["scratches"]), (0.5, [])])
 def test_some_damage_is_painted_over_and_too_much_is_none(damage, expected):
-    assert list(decide(Look(1, 0, False), damage)) == expected
+    assert list(decide(Look(1, 0, 0, False), damage)) == expected
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 5000, 3), (2, 2, 3)])
 def test_the_smallest_can_be_looked_at(shape):
-    assert look(np.full(shape, 77, np.uint8)) == Look(pytest.approx(0, abs=1e-6), pytest.approx(0, abs=1e-6), True)
+    assert look(np.full(shape, 77, np.uint8)) == Look(*3 * [pytest.approx(0, abs=1e-6)], True)
