@@ -5,7 +5,7 @@ thread; with `--cold` by a kernel that is started anew, as kernels are where non
 notebook: `seconds` from the start of the kernel to the finished folder, `training` as `training.fit` counts it
 (validations included), `beside` the difference, and the slowest `cells` but for the training, by the beginnings of
 their last lines. `again` is the beside of a second run with another seed, which finds what the first one kept, as all
-but one run of a sweep do.
+but one run of a sweep do. `overhead_cpu.jsonl` has the rows of a quiet machine.
 """
 
 import argparse
