@@ -189,8 +189,8 @@ def apply(
 ) -> np.ndarray:
     """What a network that takes and makes images in [0, 1] makes of a photograph: the same in tiles as at once.
 
-    With 8 bits, and where the hardware computes in bf16, the network does so: three times as fast, and here and there
-    a level is another by one.
+    With 8 bits, and where the hardware is faster in bf16, the network computes in it: up to three times as fast, and
+    here and there a level is another by one.
 
     Args:
         pixels: (H, W, C), see `levels`.

@@ -55,7 +55,7 @@ def test_it_beats_what_was_given_and_the_classical_filter_on_all_images(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if weights.MODELS[name].kind == weights.IMAGE])
 def test_in_tiles_and_in_bf16_it_makes_the_same_to_a_level(name, monkeypatch):
-    """Where the hardware has no bf16 the tiles alone are looked at."""
+    """Where the hardware is not faster in bf16 the tiles alone are looked at."""
     pixels = datasets.load(samples.vintage()).arrays[0][300:450, 300:500]
     network = weights.load(name)
     reached = reach(network)
