@@ -99,7 +99,7 @@ MODELS: dict[str, Model] = {
         kind=IMAGE,
         network="srresnet.SRResNet",
         arguments={"scale": 4, "features": 64, "blocks": 16, "norm": "none", "residual": True},
-        sha256="a7e060a06d98f7e8cb592e0f504e17d2abbf73cdb85b00b00aefd28fb45930b7",
+        sha256="88b6e31b377d7172a16695d191a4c7375040e8c868ef66cfe56f63b0215900a0",
         does="four times the width and height",
     ),
 }
