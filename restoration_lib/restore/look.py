@@ -15,7 +15,8 @@ BLACK, WHITE, BRIGHT = 0.005, 0.995, 0.97  # quantiles of the luma
 ONE_TONE = 4 / 255  # RMS; what is left of the colours of a print of one tone, when its tone is taken out
 LOW_CONTRAST = 0.8  # of the range
 CAST = 12 / 255  # in the bright areas as in the whole
-STAIN, PART = 7 / 255, 16  # colour in a part of a grey print; side of a part in px of the copy
+GREY = 3 / 255  # cast of a print that was never toned
+STAIN, PART = 7 / 255, 16  # colour in a part of such a print; side of a part in px of the copy
 LITTLE, MUCH = 3e-3, 0.25  # shares of the pixels: less is found where nothing is damaged, more is the photograph itself
 SPECK = 2e-4  # share of the pixels: less is not worth a word
 
@@ -66,8 +67,8 @@ def decide(seen: Look, damage: float | None) -> dict[str, str]:
         needs["faded"] = f"its contrast is {100 * seen.contrast:.0f} % of the range"
     elif seen.cast > CAST:
         needs["faded"] = f"it has a cast of {100 * seen.cast:.0f} % of the range"
-    elif seen.is_monochrome and seen.stain > STAIN:
-        needs["faded"] = f"a print of one tone, and in places {100 * seen.stain:.0f} % of the range from grey"
+    elif seen.is_monochrome and seen.cast <= GREY and seen.stain > STAIN:
+        needs["faded"] = f"a grey print, and in places {100 * seen.stain:.0f} % of the range from grey"
     return needs
 
 

@@ -55,6 +55,7 @@ def test_a_brown_corner_of_a_grey_print_is_a_stain(levels, needs):
     assert seen.stain == pytest.approx(levels * ((0.114**2 + 0.886**2) / 2) ** 0.5 / 255, rel=0.1, abs=1e-6)
     assert seen.is_monochrome and seen.cast < 0.01 and list(decide(seen, None)) == needs
     assert decide(Look(1, 0, 0.2, False), None) == {}, "a colour photograph has colours"
+    assert decide(Look(1, 0.02, 0.05, True), None) == {}, "a toned print keeps its tone"
 
 
 @pytest.mark.parametrize(("damage", "expected"), [(None, []), (0, []), (0.0029, []), (0.01, ["scratches"]), (0.5, [])])
