@@ -107,7 +107,7 @@ def test_every_function_that_makes_a_figure_is_tested_here():
     assert makes == set(EVERY)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # those are of what ran before in this process
 @pytest.mark.parametrize("name", EVERY)
 def test_figure_saves_as_png_and_leaves_none_open(name, tmp_path):
     plt.close("all")
