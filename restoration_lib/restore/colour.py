@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from restoration_lib.degradations.monochrome import luma
 from restoration_lib.restore.levels import factor_to, images_of, pixels_of, reduced
 from restoration_lib.restore.tiles import Watch, device_of, tiles, unwatched
 
@@ -18,6 +19,7 @@ def adjust(
     *,
     strength: float = 1.0,
     grey: bool = False,
+    keep_tone: bool = False,
     watch: Watch = unwatched,
 ) -> np.ndarray:
     """A photograph (H, W, C) in the colours that a network wants it to have.
@@ -28,6 +30,7 @@ def adjust(
         side: px, shorter side of the reduced copy, at least, if the photograph is not smaller.
         strength: share of the change, in [0, 1].
         grey: give all channels the luma.
+        keep_tone: change the luma alone: by how much each pixel differs from grey stays.
     """
     height, width, channels = pixels.shape
     tones = measured(network, pixels, side)
@@ -35,6 +38,8 @@ def adjust(
     for tile in tiles(height, width, TILE, 0):
         images = images_of(pixels[tile.core])
         better = network.adjust(images.to(tones.device), tones).float().cpu()
+        if keep_tone:
+            better = images + luma(better) - luma(images)
         made[tile.core] = pixels_of(torch.lerp(images, better, strength), pixels.dtype, channels, grey)
         watch(made[tile.core].size / made.size)
     return made

@@ -11,6 +11,7 @@ from restoration_lib.restore.levels import bands, images_of, pixels_of
 from restoration_lib.restore.tiles import Watch, reach, run, side_that_fits, tiles, unwatched
 
 AT_ONCE = 2**22  # px: what is not larger is filled as a whole
+WIDEST = 10  # px: twice the widest stroke that the finder has learned
 
 
 class Mender:
@@ -112,3 +113,16 @@ class Filling:
         for _ in range(self.halvings):
             sizes.append(pull(*sizes[-1]))
         return sizes
+
+
+def strokes(mask: np.ndarray) -> np.ndarray:
+    """A mask (H, W), bool, without its connected areas into which a disc of WIDEST fits: a flower, a white collar."""
+    from scipy import ndimage  # here, for most restorations need none of it
+
+    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    kept = mask.copy()
+    for label, box in enumerate(ndimage.find_objects(labels), 1):
+        area = labels[box] == label
+        if min(area.shape) > WIDEST and ndimage.distance_transform_edt(np.pad(area, 1)).max() > WIDEST / 2:
+            kept[box] &= ~area
+    return kept

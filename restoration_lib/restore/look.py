@@ -1,4 +1,7 @@
-"""What a photograph lacks, by measures that need no original: contrast, cast, stains. And what `auto` does about it."""
+"""What a photograph lacks, by measures that need no original: contrast, cast, stains. And what `auto` does about it.
+
+The bounds are those at which people who looked at restored prints called most of them better and few of them worse.
+"""
 
 from dataclasses import dataclass
 
@@ -13,8 +16,8 @@ SIDE = 256  # px, of the copy that is looked at
 TONES = 32  # levels of the luma that are told apart
 BLACK, WHITE, BRIGHT = 0.005, 0.995, 0.97  # quantiles of the luma
 ONE_TONE = 4 / 255  # RMS; what is left of the colours of a print of one tone, when its tone is taken out
-LOW_CONTRAST = 0.8  # of the range
-CAST = 12 / 255  # in the bright areas as in the whole
+LOW_CONTRAST = 0.75  # of the range
+CAST = 12 / 255  # in the bright areas as in the whole; of a colour photograph
 GREY = 3 / 255  # cast of a print that was never toned
 STAIN, PART = 7 / 255, 16  # colour in a part of such a print; side of a part in px of the copy
 LITTLE, MUCH = 3e-3, 0.25  # shares of the pixels: less is found where nothing is damaged, more is the photograph itself
@@ -36,6 +39,11 @@ class Look:
     cast: float
     stain: float
     is_monochrome: bool
+
+    @property
+    def is_toned(self) -> bool:
+        """Whether it is a print of one tone that is not grey."""
+        return self.is_monochrome and self.cast > GREY
 
 
 def look(pixels: np.ndarray) -> Look:
@@ -62,14 +70,29 @@ def decide(seen: Look, damage: float | None) -> dict[str, str]:
     """
     needs = {}
     if damage is not None and LITTLE <= damage <= MUCH:
-        needs["scratches"] = f"{100 * damage:.2g} % of the pixels look damaged"
+        needs["scratches"] = f"{_percent(damage)} of the pixels look damaged"
     if seen.contrast < LOW_CONTRAST:
         needs["faded"] = f"its contrast is {100 * seen.contrast:.0f} % of the range"
-    elif seen.cast > CAST:
-        needs["faded"] = f"it has a cast of {100 * seen.cast:.0f} % of the range"
-    elif seen.is_monochrome and seen.cast <= GREY and seen.stain > STAIN:
+    elif seen.is_monochrome and not seen.is_toned and seen.stain > STAIN:
         needs["faded"] = f"a grey print, and in places {100 * seen.stain:.0f} % of the range from grey"
     return needs
+
+
+def left(seen: Look, damage: float | None) -> list[str]:
+    """What `decide` leaves as it is, for it may be the photograph itself, in words. Arguments as for `decide`."""
+    words = []
+    if damage is not None and SPECK <= damage < LITTLE:
+        few = f"{_percent(damage)} of the pixels may be damaged, too few to be sure"
+        words.append(f"{few}: the model scratches would paint them")
+    if seen.contrast >= LOW_CONTRAST and not seen.is_monochrome and seen.cast > CAST:
+        words.append(
+            f"a cast of {100 * seen.cast:.0f} % of the range, which may be its own: the model faded would change it"
+        )
+    return words
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
 
 
 def _length(chroma: torch.Tensor) -> float:

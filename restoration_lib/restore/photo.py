@@ -98,6 +98,7 @@ class Restoration:
         photograph: as it is now.
         mask: (H, W), bool: the damage that was found or given; None before.
         words: what was done to it.
+        careful: what nobody asked for by name is left: areas wider than a stroke unpainted, toned prints in their tone.
     """
 
     def __init__(
@@ -118,23 +119,22 @@ class Restoration:
         check("strength", strength, 0, 1)
         self.photograph, self.words = photograph, list(photograph.notes)
         self.threshold, self.strength, self.device = threshold, strength, pick_device(device)
-        self.folder = folder
+        self.folder, self.careful = folder, False
         self.given, self.mask, self.logits, self.watch = mask, None, None, watch
         self.grey = is_neutral(photograph.pixels)
 
     def choose(self) -> list[str]:
-        """The models that the photograph needs; `words` says why."""
-        from restoration_lib.restore.look import LITTLE, SPECK, decide, look
+        """The models that the photograph needs; `words` says why. They are then applied with care: see `careful`."""
+        from restoration_lib.restore.look import decide, left, look
 
-        damage = None
+        self.careful, damage = True, None
         if "scratches" in MODELS and self.given is None:
-            damage = self._find("scratches", 0.0).mean()
-        needs = {name: why for name, why in decide(look(self.photograph.pixels), damage).items() if name in MODELS}
+            damage = self._find("scratches", 0.0, threshold=0.0).mean()
+        seen = look(self.photograph.pixels)
+        needs = {name: why for name, why in decide(seen, damage).items() if name in MODELS}
         if self.given is not None:
             needs = {"scratches": "a mask was given"} | needs
-        if damage is not None and SPECK <= damage < LITTLE:
-            few = f"{100 * damage:.2g} % of the pixels may be damaged, too few to be sure"
-            self.words.append(f"{few}: the model scratches would paint them")
+        self.words += left(seen, damage)
         self.words += [f"{name}, for {why}" for name, why in needs.items()] or ["nothing found to restore, copied"]
         return list(needs)
 
@@ -180,8 +180,8 @@ class Restoration:
     def _mend(self, name: str, share: float) -> None:
         pixels, mender = self.photograph.pixels, _ready(name, self.device)
         if self.given is None:
-            self._find(name, share / 2)
-            mask, logits, left = self.logits > self.threshold, self.logits, share / 2
+            mask = self._find(name, share / 2, self.threshold)
+            logits, left = self.logits, share / 2
         else:
             mask, logits, left = self.given, None, share
             if mask.shape != pixels.shape[:2]:
@@ -197,17 +197,22 @@ class Restoration:
         from restoration_lib.restore.look import look
 
         pixels = self.photograph.pixels
-        is_monochrome = self.grey or look(pixels).is_monochrome
-        options = {"strength": self.strength, "grey": is_monochrome, "watch": self._watch(share)}
+        seen = look(pixels)
+        keep_tone = self.careful and seen.is_toned
+        grey = self.grey or (seen.is_monochrome and not keep_tone)
+        options = {"strength": self.strength, "grey": grey, "keep_tone": keep_tone, "watch": self._watch(share)}
         self._becomes(adjust(_ready(name, self.device), pixels, MODELS[name].side, **options))
-        kept = ", a monochrome print, in grey" if is_monochrome else ""
+        kept = ", a toned print, in its tone" if keep_tone else ", a monochrome print, in grey" if grey else ""
         self.words.append(f"{name}: tones at strength {self.strength:g}{kept}")
 
-    def _find(self, name: str, share: float) -> "np.ndarray":
+    def _find(self, name: str, share: float, threshold: float) -> "np.ndarray":
         """Where the photograph is damaged (H, W), bool; the logits are kept until it changes."""
+        from restoration_lib.restore.damage import strokes
+
         if self.logits is None:
             self.logits = _ready(name, self.device).find(self.photograph.pixels, self._watch(share))
-        return self.logits > self.threshold
+        mask = self.logits > threshold
+        return strokes(mask) if self.careful else mask
 
     def _becomes(self, pixels: "np.ndarray", alpha: "np.ndarray | None" = None) -> None:
         alpha = self.photograph.alpha if alpha is None else alpha

@@ -49,3 +49,10 @@ def test_grey_stays_grey(of_chance, channels):
     adjusted = colour.adjust(of_chance("faded"), pixels, side=20, grey=True)
     assert adjusted.shape == pixels.shape and (adjusted != pixels).any()
     assert np.ptp(adjusted, axis=2).max() == 0
+
+
+def test_a_tone_that_is_kept_is_the_difference_from_grey():
+    pixels = np.full((40, 30, 3), (120, 100, 60), np.uint8)
+    luma = pixels[0, 0] @ np.array([0.299, 0.587, 0.114])
+    adjusted = colour.adjust(Gain(1.5), pixels, side=8, keep_tone=True)
+    assert np.abs(adjusted - (pixels + luma / 2)).max() <= 0.5

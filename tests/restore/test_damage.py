@@ -6,7 +6,7 @@ import torch
 
 from restoration_lib.networks.refined import fill
 from restoration_lib.restore import damage, tiles
-from restoration_lib.restore.damage import Filling, Mender
+from restoration_lib.restore.damage import WIDEST, Filling, Mender, strokes
 from restoration_lib.restore.levels import images_of, pixels_of
 
 
@@ -58,3 +58,11 @@ def test_what_is_painted_grey_is_grey(of_chance):
     mender = Mender(of_chance("scratches"))
     assert np.ptp(mender.mend(pixels, mask), axis=2).max() > 2
     assert np.ptp(mender.mend(pixels, mask, grey=True), axis=2).max() == 0
+
+
+def test_strokes_are_all_but_the_areas_that_hold_a_disc():
+    rows, columns = np.mgrid[:200, :200]
+    line = abs(rows - columns) < 4  # 5 px across, from corner to corner
+    disc, crumb = (np.hypot(rows - y, columns - x) < r for y, x, r in ((40, 150, 9), (150, 40, WIDEST / 2 - 1)))
+    np.testing.assert_array_equal(strokes(line | disc | crumb), line | crumb)
+    assert not strokes(np.ones((50, 50), bool)).any() and not strokes(np.zeros((1, 1), bool)).any()

@@ -7,7 +7,7 @@ import torch
 from restoration_lib.degradations import monochrome
 from restoration_lib.degradations.monochrome import print_of
 from restoration_lib.restore.levels import images_of, pixels_of
-from restoration_lib.restore.look import Look, decide, look
+from restoration_lib.restore.look import Look, decide, left, look
 
 
 @pytest.fixture
@@ -32,15 +32,19 @@ def test_contrast_is_the_range_of_the_luma(colourful):
     assert list(decide(seen, None)) == ["faded"] and "contrast is 50 %" in decide(seen, None)["faded"]
 
 
-def test_yellowed_paper_is_a_cast(colourful):
+def test_yellowed_paper_is_a_cast_that_is_named_and_left(colourful):
     seen = look((colourful * np.array([1, 0.95, 0.7])).astype(np.uint8))
-    assert seen.cast > 0.08 and not seen.is_monochrome and "cast" in decide(seen, None)["faded"]
+    assert seen.cast > 0.08 and not seen.is_monochrome and decide(seen, None) == {}
+    assert len(left(seen, None)) == 1 and "a cast of" in left(seen, None)[0]
+    assert left(Look(1, seen.cast, 0, True), None) == [], "a print of one tone has its tone"
+    assert left(Look(0.5, seen.cast, 0, False), None) == [], "what is restored for its contrast is not left"
 
 
 @pytest.mark.parametrize("brown", [0.0, 0.5, 1.0])
 def test_prints_of_one_tone_are_monochrome(colourful, brown):
     printed = print_of(images_of(colourful), torch.tensor([brown]), torch.tensor([0.5]))
-    assert look(pixels_of(printed, np.uint8, 3)).is_monochrome
+    seen = look(pixels_of(printed, np.uint8, 3))
+    assert seen.is_monochrome and seen.is_toned == (brown > 0)
     assert look(pixels_of(monochrome(images_of(colourful)), np.uint16, 3)).is_monochrome
     assert look(colourful[..., :1]).is_monochrome
 

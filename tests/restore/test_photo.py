@@ -60,6 +60,19 @@ def test_a_sepia_print_is_not_tinted(folder, levels):
     assert np.ptp(found.pixels, axis=2).max() == 0 and "a monochrome print, in grey" in words[-1]
 
 
+def test_auto_keeps_the_tone_of_a_faded_print(folder, levels, monkeypatch):
+    nothing = np.zeros(levels.shape[:2], bool)
+    monkeypatch.setattr(photo.Restoration, "_find", lambda self, name, share, threshold: nothing)
+    printed = (levels[..., :1] / 2 + 60).astype(np.uint8)
+    for tone, kept in (((1, 0.92, 0.75), True), ((1, 1, 1), False)):
+        toned = (printed * np.array(tone)).round().astype(np.uint8)
+        found, words = restored(folder, Photograph(toned, "PNG"), "auto")
+        assert "a toned print, in its tone" in words[-1] if kept else "in grey" in words[-1]
+        before, after = (pixels.astype(int) - pixels[..., 1:2] for pixels in (toned, found.pixels))
+        whole = (found.pixels.min(2) > 0) & (found.pixels.max(2) < 255)  # what is cut off at black and white is not
+        assert np.abs(after - before)[whole].max() <= 1 and whole.mean() > 0.1 and (found.pixels != toned).any()
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_pixels_outside_the_mask_are_the_inputs_bit_for_bit(folder, levels, suffix):
     kind = "PNG" if suffix == "png" else "TIFF"
@@ -138,7 +151,7 @@ def test_auto_copies_to_the_byte_what_lacks_nothing(folder, register, levels):
 def test_auto_leaves_little_damage_and_says_so(folder, levels, monkeypatch):
     found = np.zeros(levels.shape[:2], bool)
     found[0, :6] = True
-    monkeypatch.setattr(photo.Restoration, "_find", lambda self, name, share: found)
+    monkeypatch.setattr(photo.Restoration, "_find", lambda self, name, share, threshold: found)
     _, words = restored(folder, Photograph(levels, "PNG"), "auto")
     assert words[0] == "0.12 % of the pixels may be damaged, too few to be sure: the model scratches would paint them"
     assert not any(word.startswith("scratches") for word in words)
