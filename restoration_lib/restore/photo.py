@@ -98,7 +98,8 @@ class Restoration:
         photograph: as it is now.
         mask: (H, W), bool: the damage that was found or given; None before.
         words: what was done to it.
-        careful: what nobody asked for by name is left: areas wider than a stroke unpainted, toned prints in their tone.
+        seen: what `choose` saw; None where the models were named. What nobody asked for by name is left: areas wider
+            than a stroke unpainted, a toned print in its tone, tones as they are where the contrast is good.
     """
 
     def __init__(
@@ -119,22 +120,21 @@ class Restoration:
         check("strength", strength, 0, 1)
         self.photograph, self.words = photograph, list(photograph.notes)
         self.threshold, self.strength, self.device = threshold, strength, pick_device(device)
-        self.folder, self.careful = folder, False
+        self.folder, self.seen = folder, None
         self.given, self.mask, self.logits, self.watch = mask, None, None, watch
         self.grey = is_neutral(photograph.pixels)
 
     def choose(self) -> list[str]:
-        """The models that the photograph needs; `words` says why. They are then applied with care: see `careful`."""
+        """The models that the photograph needs; `words` says why. They are then applied with care, see `seen`."""
         from restoration_lib.restore.look import decide, left, look
 
-        self.careful, damage = True, None
+        self.seen, damage = look(self.photograph.pixels), None
         if "scratches" in MODELS and self.given is None:
             damage = self._find("scratches", 0.0, threshold=0.0).mean()
-        seen = look(self.photograph.pixels)
-        needs = {name: why for name, why in decide(seen, damage).items() if name in MODELS}
+        needs = {name: why for name, why in decide(self.seen, damage).items() if name in MODELS}
         if self.given is not None:
             needs = {"scratches": "a mask was given"} | needs
-        self.words += left(seen, damage)
+        self.words += left(self.seen, damage)
         self.words += [f"{name}, for {why}" for name, why in needs.items()] or ["nothing found to restore, copied"]
         return list(needs)
 
@@ -194,16 +194,17 @@ class Restoration:
 
     def _recolour(self, name: str, share: float) -> None:
         from restoration_lib.restore.colour import adjust
-        from restoration_lib.restore.look import look
+        from restoration_lib.restore.look import LOW_CONTRAST, look
 
-        pixels = self.photograph.pixels
-        seen = look(pixels)
-        keep_tone = self.careful and seen.is_toned
+        pixels, careful = self.photograph.pixels, self.seen is not None
+        seen = self.seen if careful else look(pixels)
+        strength = 0.0 if careful and seen.contrast >= LOW_CONTRAST else self.strength
+        keep_tone = careful and seen.is_toned
         grey = self.grey or (seen.is_monochrome and not keep_tone)
-        options = {"strength": self.strength, "grey": grey, "keep_tone": keep_tone, "watch": self._watch(share)}
+        options = {"strength": strength, "grey": grey, "keep_tone": keep_tone, "watch": self._watch(share)}
         self._becomes(adjust(_ready(name, self.device), pixels, MODELS[name].side, **options))
         kept = ", a toned print, in its tone" if keep_tone else ", a monochrome print, in grey" if grey else ""
-        self.words.append(f"{name}: tones at strength {self.strength:g}{kept}")
+        self.words.append(f"{name}: tones at strength {strength:g}{kept}")
 
     def _find(self, name: str, share: float, threshold: float) -> "np.ndarray":
         """Where the photograph is damaged (H, W), bool; the logits are kept until it changes."""
@@ -212,7 +213,7 @@ class Restoration:
         if self.logits is None:
             self.logits = _ready(name, self.device).find(self.photograph.pixels, self._watch(share))
         mask = self.logits > threshold
-        return strokes(mask) if self.careful else mask
+        return strokes(mask) if self.seen else mask
 
     def _becomes(self, pixels: "np.ndarray", alpha: "np.ndarray | None" = None) -> None:
         alpha = self.photograph.alpha if alpha is None else alpha

@@ -73,6 +73,17 @@ def test_auto_keeps_the_tone_of_a_faded_print(folder, levels, monkeypatch):
         assert np.abs(after - before)[whole].max() <= 1 and whole.mean() > 0.1 and (found.pixels != toned).any()
 
 
+def test_auto_takes_the_stains_out_of_a_grey_print_and_leaves_its_tones(folder, monkeypatch):
+    stained = np.linspace(0, 255, 300, dtype=np.uint8)[:, None, None].repeat(400, 1).repeat(3, 2)
+    stained[270:, 360:, 2] -= 40
+    nothing = np.zeros(stained.shape[:2], bool)
+    monkeypatch.setattr(photo.Restoration, "_find", lambda self, name, share, threshold: nothing)
+    found, words = restored(folder, Photograph(stained, "PNG"), "auto")
+    assert words[-1] == "faded: tones at strength 0, a monochrome print, in grey"
+    luma = stained @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(found.pixels - luma[..., None]).max() <= 0.51
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_pixels_outside_the_mask_are_the_inputs_bit_for_bit(folder, levels, suffix):
     kind = "PNG" if suffix == "png" else "TIFF"
