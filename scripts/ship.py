@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 import train_enlarge
@@ -33,8 +34,9 @@ from restoration_lib.experiments import runs
 from restoration_lib.methods.finder import Finder
 from restoration_lib.methods.painter import Painter
 from restoration_lib.methods.tone import ToneRestorer
-from restoration_lib.networks.refined import paint
 from restoration_lib.restore import weights
+from restoration_lib.restore.damage import Mender, found
+from restoration_lib.restore.levels import images_of, pixels_of
 
 VALIDATED = 20  # images of FREE_PHOTOS/test
 CROP = 256  # px
@@ -95,12 +97,15 @@ def shuffle_generator(free_photos: str, folders: Sequence[str]) -> nn.Module:
 
 
 def painted(network: nn.Module, pair: datasets.Pair) -> Tensor:
-    return paint(network.painter, pair.input, network.finder(2 * pair.input - 1))
+    mender, pixels = Mender(network), pixels_of(pair.input, np.uint8, 3)
+    logits = mender.find(pixels)
+    return images_of(mender.mend(pixels, found(logits), logits))
 
 
 def inpainted(network: nn.Module, pair: datasets.Pair) -> Tensor:
     """Biharmonic inpainting of what the network finds."""
-    return scratches.inpainted(lambda damaged, _: network.finder(2 * damaged - 1) > 0, pair)
+    mask = found(network.finder(2 * pair.input - 1)[0, 0].numpy())
+    return scratches.inpainted(lambda *_: torch.from_numpy(mask)[None, None], pair)
 
 
 def made(network: nn.Module, pair: datasets.Pair) -> Tensor:

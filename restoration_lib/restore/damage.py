@@ -11,6 +11,7 @@ from restoration_lib.restore.levels import bands, images_of, pixels_of
 from restoration_lib.restore.tiles import Watch, reach, run, side_that_fits, tiles, unwatched
 
 AT_ONCE = 2**22  # px: what is not larger is filled as a whole
+SURE, PART = 2.5, -1.0  # logits beyond the threshold: of damage somewhere, and of all that belongs to it
 WIDEST = 10  # px: twice the widest stroke that the finder has learned
 
 
@@ -115,14 +116,25 @@ class Filling:
         return sizes
 
 
-def strokes(mask: np.ndarray) -> np.ndarray:
-    """A mask (H, W), bool, without its connected areas into which a disc of WIDEST fits: a flower, a white collar."""
+def found(logits: np.ndarray, threshold: float = 0.0) -> np.ndarray:
+    """Where logits (H, W) say damage, bool: areas above `threshold` + PART that somewhere exceed `threshold` + SURE.
+
+    A crack is sure in places and faint in others, what only looks like one is sure nowhere: hysteresis (Canny 1986,
+    section VIII) finds more of the former and less of the latter than one bound for all pixels.
+    """
     from scipy import ndimage  # here, for most restorations need none of it
 
-    labels, _ = ndimage.label(mask, np.ones((3, 3)))
-    kept = mask.copy()
-    for label, box in enumerate(ndimage.find_objects(labels), 1):
-        area = labels[box] == label
-        if min(area.shape) > WIDEST and ndimage.distance_transform_edt(np.pad(area, 1)).max() > WIDEST / 2:
-            kept[box] &= ~area
-    return kept
+    labels, count = ndimage.label(logits > threshold + PART)
+    is_sure = np.zeros(count + 1, bool)
+    is_sure[labels[logits > threshold + SURE]] = True
+    return is_sure[labels]
+
+
+def strokes(mask: np.ndarray) -> np.ndarray:
+    """A mask (H, W), bool, without the connected areas that are mostly wider than WIDEST: a flower, a white collar."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    wide = ndimage.grey_opening(mask.view(np.uint8), WIDEST) > 0
+    sizes, wide_sizes = (np.bincount(labels[part], minlength=count + 1) for part in (mask, wide))
+    return mask & (2 * wide_sizes <= sizes)[labels]

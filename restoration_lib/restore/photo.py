@@ -45,7 +45,7 @@ def restore_photo(
         source: JPEG, PNG, TIFF, WebP or BMP, see `photograph.read`.
         target: its folder is made; a file that is there is replaced, but never the source.
         models: names among `weights.MODELS`, applied one after the other; "auto" looks at the photograph and chooses.
-        threshold: logit above which a pixel is damaged; higher finds less.
+        threshold: of damage, see `damage.found`; higher finds less.
         strength: of changes of colour, from 0 to 1.
         mask: an image of the photograph's size, bright where it is damaged: nothing else is painted, or looked for.
         mask_target: where to write the mask that was found or given, as PNG; nothing is written where none was.
@@ -208,11 +208,11 @@ class Restoration:
 
     def _find(self, name: str, share: float, threshold: float) -> "np.ndarray":
         """Where the photograph is damaged (H, W), bool; the logits are kept until it changes."""
-        from restoration_lib.restore.damage import strokes
+        from restoration_lib.restore.damage import found, strokes
 
         if self.logits is None:
             self.logits = _ready(name, self.device).find(self.photograph.pixels, self._watch(share))
-        mask = self.logits > threshold
+        mask = found(self.logits, threshold)
         return strokes(mask) if self.seen else mask
 
     def _becomes(self, pixels: "np.ndarray", alpha: "np.ndarray | None" = None) -> None:

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+from skimage.filters import apply_hysteresis_threshold
 
 from restoration_lib.networks.refined import fill
 from restoration_lib.restore import damage, tiles
-from restoration_lib.restore.damage import WIDEST, Filling, Mender, strokes
+from restoration_lib.restore.damage import PART, SURE, WIDEST, Filling, Mender, found, strokes
 from restoration_lib.restore.levels import images_of, pixels_of
 
 
@@ -60,9 +62,19 @@ def test_what_is_painted_grey_is_grey(of_chance):
     assert np.ptp(mender.mend(pixels, mask, grey=True), axis=2).max() == 0
 
 
-def test_strokes_are_all_but_the_areas_that_hold_a_disc():
+@pytest.mark.parametrize("threshold", [-1.0, 0.0, 1.5])
+def test_what_is_found_is_scikit_images_hysteresis(threshold):
+    logits = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 24, (90, 70)), 2).astype(np.float16)
+    expected = apply_hysteresis_threshold(logits.astype(np.float32), threshold + PART, threshold + SURE)
+    assert 0 < expected.sum() < (logits > threshold + PART).sum()
+    np.testing.assert_array_equal(found(logits, threshold), expected)
+
+
+def test_strokes_are_all_but_the_areas_that_are_mostly_wide():
     rows, columns = np.mgrid[:200, :200]
     line = abs(rows - columns) < 4  # 5 px across, from corner to corner
-    disc, crumb = (np.hypot(rows - y, columns - x) < r for y, x, r in ((40, 150, 9), (150, 40, WIDEST / 2 - 1)))
-    np.testing.assert_array_equal(strokes(line | disc | crumb), line | crumb)
+    knot, disc, crumb = (
+        np.hypot(rows - y, columns - x) < r for y, x, r in ((100, 100, 9), (40, 150, 9), (150, 40, WIDEST / 2))
+    )
+    np.testing.assert_array_equal(strokes(line | knot | disc | crumb), line | knot | crumb)
     assert not strokes(np.ones((50, 50), bool)).any() and not strokes(np.zeros((1, 1), bool)).any()
