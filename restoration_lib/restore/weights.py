@@ -70,7 +70,7 @@ MODELS: dict[str, Model] = {
         kind=DAMAGE,
         network="refined.RefinedGenerator",
         arguments={"features": 24, "depth": 3},
-        sha256="ccd763639c64295860064a626732573211acb83fb4b151b8d8529cf32bd47f56",
+        sha256="7bd1bc85a04868cfaef7dd4e151bf36ef4a8cb33792572ba5381a35348ce3704",
         does="scratches, cracks, creases and dust found and painted over",
     ),
     "faded": Model(
