@@ -103,13 +103,20 @@ def paired_differences(
         A row for each pair and column value: `difference`, `low`, `high`, `seed_low`, `seed_high`, `images`.
     """
     values = name_rows(rows).pivot_table(index=[column, "seed", "image"], columns="row", values=metric)
-    table, columns = {}, ("difference", "low", "high", "seed_low", "seed_high", "images")
+    table = {}
     for better, other in pairs:
         for value, difference in (values[better] - values[other]).dropna().groupby(level=0, sort=False):
             images = difference.groupby("image").mean()
             seeds = difference.groupby("seed").mean()
-            found = images.mean(), *_interval(images), seeds.min(), seeds.max(), len(images)
-            table[f"{better}  −  {other}", value] = dict(zip(columns, found, strict=True))
+            low, high = _interval(images)
+            table[f"{better}  −  {other}", value] = {
+                "difference": images.mean(),
+                "low": low,
+                "high": high,
+                "seed_low": seeds.min(),
+                "seed_high": seeds.max(),
+                "images": len(images),
+            }
     return pd.DataFrame.from_dict(table, orient="index")
 
 
