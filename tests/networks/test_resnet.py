@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from restoration_lib.networks import resnet
-from restoration_lib.networks.layers import Residual
+from restoration_lib.networks.layers import ResidualBlock
 from restoration_lib.networks.resnet import OldPhotoGenerator, ResnetGenerator
 
 GENERATORS = {"old_photo": OldPhotoGenerator, "resnet": ResnetGenerator}
@@ -51,7 +51,7 @@ def test_blocks_that_run_again_in_the_backward_pass_give_the_same_gradients(kind
         monkeypatch.setattr(resnet, "LARGE", large)
         torch.manual_seed(0)
         generator, calls = GENERATORS[kind](4, 2), []
-        for block in layers(generator, Residual):
+        for block in layers(generator, ResidualBlock):
             block.register_forward_pre_hook(lambda module, given, calls=calls: calls.append(module))
         generator(images).square().sum().backward()
         gradients.append([parameter.grad for parameter in generator.parameters()])
