@@ -35,14 +35,7 @@ class TranslationGenerator(nn.Module):
     side: int  # of the kernels that change the size, but for the first and the last layer
     activation: Callable[[], nn.Module]  # of the encoder
 
-    def __init__(
-        self,
-        features: int = 64,
-        blocks: int = 6,
-        upsampling: str = "transposed",
-        norm: str = "instance",
-        output: str = "tanh",
-    ):
+    def __init__(self, features: int, blocks: int, upsampling: str, norm: str, output: str):
         super().__init__()
         check_choice("output", output, OUTPUTS)
         self.output = output
