@@ -134,15 +134,14 @@ def caption(records: list[dict]) -> str:
     provenance = [record["provenance"] for record in records]
     training = [record["training"] for record in records]
     training = [facts for facts in training if facts["steps"]] or training  # shipped networks were trained elsewhere
-    images = sorted({(record["images"]["train"], record["images"]["test"]) for record in records})
+    images = [record["images"] for record in records]
     seeds = {p["seed"] for p in parameters}
-    crops = sorted({(p["batch_size"], p["crop"]) for p in parameters})
     return "; ".join(
         [
             "data set " + _list(record["dataset"] for record in records),
-            _list(f"{train} training and {test} test images" for train, test in images),
+            _list(f"{count['train']} training and {count['test']} test images" for count in images),
             f"{_list(t['steps'] for t in training)} steps of "
-            + _list(f"{batch} crop{'s' * (batch != 1)} of {crop} px" for batch, crop in crops),
+            + _list(f"{p['batch_size']} crop{'s' * (p['batch_size'] != 1)} of {p['crop']} px" for p in parameters),
             f"seeds {_list(seeds)} (± is the standard deviation over them)"
             if len(seeds) > 1
             else f"seed {_list(seeds)}",
