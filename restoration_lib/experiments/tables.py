@@ -1,7 +1,8 @@
-"""Numbers of finished runs, brought together: means and spreads over seeds, paired differences."""
+"""Numbers of finished runs, brought together: means and spreads over seeds, paired differences, a sweep's tables."""
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,9 @@ from scipy.stats import bootstrap
 
 from restoration_lib.evaluation.baselines import FIXED, RESTORED
 from restoration_lib.evaluation.metrics import METRICS
-from restoration_lib.experiments.notebooks import VARIANT
+from restoration_lib.experiments import runs
+from restoration_lib.experiments.notebooks import VARIANT, ExperimentError
+from restoration_lib.experiments.sweep_file import read_yaml
 from restoration_lib.filesystem import shown
 
 # Where Markdown, or a tag or entity of HTML in it, begins; an arrow, as in a <-> b, is neither.
@@ -168,3 +171,61 @@ def best_of(summary: pd.DataFrame, rows: Iterable[str], column: object, metric: 
     means = {row: mean for row, mean in means.items() if not np.isnan(mean)}
     choose = min if METRICS[metric].better == "↓" else max
     return choose(means, key=means.get, default=None)
+
+
+def write_tables(sweep: Path, folder: Path) -> bool:
+    """Write the tables that a sweep's `report:` section asks for; returns whether the numbers changed.
+
+    Raises:
+        ExperimentError: no finished runs, or a `report:` section that does not fit them.
+    """
+    spec = read_yaml(sweep)
+    section = spec["report"]
+    records = runs.read_all(folder)
+    if not records:
+        raise ExperimentError(f"{folder}: no finished runs; start `restoration sweep {sweep.name}` first")
+    _check_records(spec, records)
+    [(column, labels)] = section["columns"].items()
+    rows = name_rows(runs.rows(records))
+    named = [name for cases in section["tables"].values() for name in cases]
+    if unknown := set(named) - set(rows["row"]):
+        raise ExperimentError(f"{sweep}: report.tables: no finished run of {', '.join(sorted(unknown))}")
+    metrics = section.get("metrics", ["psnr", "ssim"])
+    if unknown := [name for name in metrics if name not in METRICS or name not in rows]:
+        raise ExperimentError(f"{sweep}: report.metrics: the runs did not measure {', '.join(map(str, unknown))}")
+    if column not in rows:
+        raise ExperimentError(f"{sweep}: report.columns: the runs have no {column}")
+    labels = {value: label for value, label in labels.items() if value in set(rows[column])}  # of this profile
+    if not labels:
+        raise ExperimentError(f"{sweep}: report.columns: no run has one of the values of {column}")
+    summary = over_seeds(rows, column)
+    fixed = fixed_rows(summary)
+    titled = [
+        f"**{title}**\n\n{markdown(summary, fixed + cases, labels, metrics)}"
+        for title, cases in section["tables"].items()
+    ]
+    ending = f"\n\n{caption(records)}\n"
+    (folder / "table.md").write_text("\n\n".join(titled) + ending, encoding="utf-8")
+    others = [name for name in dict.fromkeys([*named, *rows["row"].unique()]) if name not in fixed]
+    overview = markdown(summary, fixed + others, labels, metrics)
+    (folder / "overview.md").write_text(overview + ending, encoding="utf-8")
+    csv = summary.reset_index().to_csv(index=False, float_format="%.4f")
+    target = folder / "table.csv"
+    changed = not target.exists() or target.read_text(encoding="utf-8") != csv
+    target.write_text(csv, encoding="utf-8")
+    return changed
+
+
+def _check_records(spec: dict, records: list[dict]) -> None:
+    """ExperimentError if a record lacks what the caption says, or two runs are of one case and seed."""
+    varied = {VARIANT, *spec.get("grid", {})}
+    varied |= {key for changes in spec["profiles"].values() for key in changes.get("grid", {})}
+    known: dict[tuple, str] = {}
+    for record in records:
+        name, values = record["folder"].name, runs.flat(record["parameters"])
+        if missing := {VARIANT, "seed", "crop", "batch_size"} - values.keys() | {"dataset", "images"} - record.keys():
+            raise ExperimentError(f"{name}: {runs.RECORD} has no {', '.join(sorted(missing))}, which the tables need")
+        key = tuple(str(values.get(parameter)) for parameter in sorted({*varied, "seed"}))
+        if key in known:
+            raise ExperimentError(f"{known[key]} and {name} are runs of one case and seed; move one of them away")
+        known[key] = name
