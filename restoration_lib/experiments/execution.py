@@ -18,8 +18,6 @@ from restoration_lib.experiments.sweep_file import PlannedRun
 class Outcome:
     """How a run ended: `error` is the last line of its exception, or None when it is complete."""
 
-    run: PlannedRun
-    folder: Path
     seconds: float
     error: str | None
 
@@ -55,7 +53,7 @@ def execute(run: PlannedRun, folder: Path, threads: int, time_limit: float = mat
         error = lines[-1]
         with suppress(OSError):  # on a full disk the line in the terminal has to do
             (partial / "error.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return Outcome(run, folder, time.monotonic() - start, error)
+    return Outcome(time.monotonic() - start, error)
 
 
 def _run_notebook(run: PlannedRun, partial: Path, threads: int, time_limit: float) -> None:

@@ -100,10 +100,10 @@ def write_readme(published: Path, readme: Path) -> None:
         ExperimentError: the README lacks the marks, or a row that notebooks/summary.yaml names is not published.
     """
     text = readme.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
         raise ExperimentError(f"{readme.name}: the marks {BEGIN} and {END} are missing")
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
     readme.write_text(f"{before}{BEGIN}\n{summary_table(published, SUMMARY)}\n{END}{after}", encoding="utf-8")
 
 

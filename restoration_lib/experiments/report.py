@@ -75,7 +75,7 @@ def _newest(paths: Iterable[Path]) -> int:
 def make_report(sweep: Path, folder: Path, notebook: Path | None) -> None:
     """Write the tables of a sweep's finished runs, and execute the notebook that reads them, unless that is there and
     the numbers are the same."""
-    from restoration_lib.experiments.report_tables import write_tables
+    from restoration_lib.experiments.tables import write_tables
 
     changed = write_tables(sweep, folder)
     if notebook and (changed or not is_complete(_result_of(notebook, folder))):

@@ -200,15 +200,10 @@ def rows(records: list[dict]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def flat(parameters: Mapping, before: str = "") -> dict:
+def flat(parameters: dict) -> dict:
     """Parameters with those in dictionaries as `dictionary.key`; lists are left out."""
-    values = {}
-    for name, value in parameters.items():
-        if isinstance(value, Mapping):
-            values |= flat(value, f"{before}{name}.")
-        elif not isinstance(value, list | tuple):
-            values[before + name] = value
-    return values
+    [values] = pd.json_normalize(parameters).to_dict("records")
+    return {name: value for name, value in values.items() if not isinstance(value, list | tuple)}
 
 
 def _recorded(value: object) -> object:

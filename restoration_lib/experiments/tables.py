@@ -1,7 +1,8 @@
-"""Numbers of finished runs, brought together: means and spreads over seeds, paired differences."""
+"""Numbers of finished runs, brought together: means and spreads over seeds, paired differences, a sweep's tables."""
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,9 @@ from scipy.stats import bootstrap
 
 from restoration_lib.evaluation.baselines import FIXED, RESTORED
 from restoration_lib.evaluation.metrics import METRICS
-from restoration_lib.experiments.notebooks import VARIANT
+from restoration_lib.experiments import runs
+from restoration_lib.experiments.notebooks import VARIANT, ExperimentError
+from restoration_lib.experiments.sweep_file import read_yaml
 from restoration_lib.filesystem import shown
 
 # Where Markdown, or a tag or entity of HTML in it, begins; an arrow, as in a <-> b, is neither.
@@ -103,13 +106,20 @@ def paired_differences(
         A row for each pair and column value: `difference`, `low`, `high`, `seed_low`, `seed_high`, `images`.
     """
     values = name_rows(rows).pivot_table(index=[column, "seed", "image"], columns="row", values=metric)
-    table, columns = {}, ("difference", "low", "high", "seed_low", "seed_high", "images")
+    table = {}
     for better, other in pairs:
         for value, difference in (values[better] - values[other]).dropna().groupby(level=0, sort=False):
             images = difference.groupby("image").mean()
             seeds = difference.groupby("seed").mean()
-            found = images.mean(), *_interval(images), seeds.min(), seeds.max(), len(images)
-            table[f"{better}  −  {other}", value] = dict(zip(columns, found, strict=True))
+            low, high = _interval(images)
+            table[f"{better}  −  {other}", value] = {
+                "difference": images.mean(),
+                "low": low,
+                "high": high,
+                "seed_low": seeds.min(),
+                "seed_high": seeds.max(),
+                "images": len(images),
+            }
     return pd.DataFrame.from_dict(table, orient="index")
 
 
@@ -127,15 +137,14 @@ def caption(records: list[dict]) -> str:
     provenance = [record["provenance"] for record in records]
     training = [record["training"] for record in records]
     training = [facts for facts in training if facts["steps"]] or training  # shipped networks were trained elsewhere
-    images = sorted({(record["images"]["train"], record["images"]["test"]) for record in records})
+    images = [record["images"] for record in records]
     seeds = {p["seed"] for p in parameters}
-    crops = sorted({(p["batch_size"], p["crop"]) for p in parameters})
     return "; ".join(
         [
             "data set " + _list(record["dataset"] for record in records),
-            _list(f"{train} training and {test} test images" for train, test in images),
+            _list(f"{count['train']} training and {count['test']} test images" for count in images),
             f"{_list(t['steps'] for t in training)} steps of "
-            + _list(f"{batch} crop{'s' * (batch != 1)} of {crop} px" for batch, crop in crops),
+            + _list(f"{p['batch_size']} crop{'s' * (p['batch_size'] != 1)} of {p['crop']} px" for p in parameters),
             f"seeds {_list(seeds)} (± is the standard deviation over them)"
             if len(seeds) > 1
             else f"seed {_list(seeds)}",
@@ -162,3 +171,61 @@ def best_of(summary: pd.DataFrame, rows: Iterable[str], column: object, metric: 
     means = {row: mean for row, mean in means.items() if not np.isnan(mean)}
     choose = min if METRICS[metric].better == "↓" else max
     return choose(means, key=means.get, default=None)
+
+
+def write_tables(sweep: Path, folder: Path) -> bool:
+    """Write the tables that a sweep's `report:` section asks for; returns whether the numbers changed.
+
+    Raises:
+        ExperimentError: no finished runs, or a `report:` section that does not fit them.
+    """
+    spec = read_yaml(sweep)
+    section = spec["report"]
+    records = runs.read_all(folder)
+    if not records:
+        raise ExperimentError(f"{folder}: no finished runs; start `restoration sweep {sweep.name}` first")
+    _check_records(spec, records)
+    [(column, labels)] = section["columns"].items()
+    rows = name_rows(runs.rows(records))
+    named = [name for cases in section["tables"].values() for name in cases]
+    if unknown := set(named) - set(rows["row"]):
+        raise ExperimentError(f"{sweep}: report.tables: no finished run of {', '.join(sorted(unknown))}")
+    metrics = section.get("metrics", ["psnr", "ssim"])
+    if unknown := [name for name in metrics if name not in METRICS or name not in rows]:
+        raise ExperimentError(f"{sweep}: report.metrics: the runs did not measure {', '.join(map(str, unknown))}")
+    if column not in rows:
+        raise ExperimentError(f"{sweep}: report.columns: the runs have no {column}")
+    labels = {value: label for value, label in labels.items() if value in set(rows[column])}  # of this profile
+    if not labels:
+        raise ExperimentError(f"{sweep}: report.columns: no run has one of the values of {column}")
+    summary = over_seeds(rows, column)
+    fixed = fixed_rows(summary)
+    titled = [
+        f"**{title}**\n\n{markdown(summary, fixed + cases, labels, metrics)}"
+        for title, cases in section["tables"].items()
+    ]
+    ending = f"\n\n{caption(records)}\n"
+    (folder / "table.md").write_text("\n\n".join(titled) + ending, encoding="utf-8")
+    others = [name for name in dict.fromkeys([*named, *rows["row"].unique()]) if name not in fixed]
+    overview = markdown(summary, fixed + others, labels, metrics)
+    (folder / "overview.md").write_text(overview + ending, encoding="utf-8")
+    csv = summary.reset_index().to_csv(index=False, float_format="%.4f")
+    target = folder / "table.csv"
+    changed = not target.exists() or target.read_text(encoding="utf-8") != csv
+    target.write_text(csv, encoding="utf-8")
+    return changed
+
+
+def _check_records(spec: dict, records: list[dict]) -> None:
+    """ExperimentError if a record lacks what the caption says, or two runs are of one case and seed."""
+    varied = {VARIANT, *spec.get("grid", {})}
+    varied |= {key for changes in spec["profiles"].values() for key in changes.get("grid", {})}
+    known: dict[tuple, str] = {}
+    for record in records:
+        name, values = record["folder"].name, runs.flat(record["parameters"])
+        if missing := {VARIANT, "seed", "crop", "batch_size"} - values.keys() | {"dataset", "images"} - record.keys():
+            raise ExperimentError(f"{name}: {runs.RECORD} has no {', '.join(sorted(missing))}, which the tables need")
+        key = tuple(str(values.get(parameter)) for parameter in sorted({*varied, "seed"}))
+        if key in known:
+            raise ExperimentError(f"{known[key]} and {name} are runs of one case and seed; move one of them away")
+        known[key] = name

@@ -31,7 +31,8 @@ class Pix2Pix(Method):
         steps: length of the training: the learning rates are constant for half of it, then fall linearly to 0; that of
             the refined generator rises for a moment, then falls half a cosine to 0.
         generator: "unet" or "refined", see `networks`.
-        features, depth: size of the generator; a depth of 0 is `depth_for` the crop.
+        features, depth: size of the generator. A depth of 0 takes a U-Net down to a single pixel of the crop, by 8
+            halvings at most, as in the paper; the refined one halves three times, for what it looks at is small.
         crop: px, side of the training crops.
         losses: weight of each term, by the names in LOSSES; the L1 has 100 in the paper, 10 in the original project.
         least_damage: grey levels by which input and target differ where the input is damaged. What was drawn differs by
@@ -62,12 +63,11 @@ class Pix2Pix(Method):
         self.losses = losses | {"l1": 2 * losses.get("l1", 0.0)}  # twice: as of images in [-1, 1]
         # damaged images and targets (N, 3, H, W) to the true mask (N, 1, H, W), bool
         self.mask = partial(damage_mask, least_damage=least_damage)
-        depth = depth or depth_for(generator, crop)
         if generator == "unet":
-            self.generator = UNet(features, depth)
+            self.generator = UNet(features, depth or min(8, crop.bit_length() - 1))
             networks, schedule = {"generator": self.generator}, constant_then_linear(steps)
         else:
-            self.generator = RefinedGenerator(features, depth)
+            self.generator = RefinedGenerator(features, depth or 3)
             networks = {"finder": self.generator.finder, "painter": self.generator.painter}
             schedule = warmup_cosine(steps)
         for name, network in networks.items():
@@ -103,12 +103,3 @@ class Pix2Pix(Method):
         """Restored images in [0, 1], and the mask (N, 1, H, W), bool, of the damage found; None from a U-Net."""
         restored, damage = self.apply(self.generator, images)
         return restored.clamp(0, 1), None if damage is None else damage > 0
-
-
-def depth_for(generator: str, side: int) -> int:
-    """How often a generator should halve crops of `side` px.
-
-    A U-Net down to a single pixel, but 8 times at most, as in the paper; the refined one three times, for what it
-    looks at is a few pixels wide.
-    """
-    return min(8, side.bit_length() - 1) if generator == "unet" else 3

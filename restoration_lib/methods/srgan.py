@@ -119,9 +119,11 @@ class SRGAN(Method):
 
     def load_state_dict(self, state: dict) -> None:
         """A training that was stopped goes on with the same stages and judge, or not at all."""
-        super().load_state_dict({name: part for name, part in state.items() if name != PLAN})
+        if PLAN not in state:
+            raise ValueError("the state says nothing of stages and a judge: it belongs to another method")
         if state[PLAN] != self.plan:
             raise ValueError(f"the training was begun with {state[PLAN]}, not {self.plan}")
+        super().load_state_dict({name: part for name, part in state.items() if name != PLAN})
 
 
 def two_stages(pretraining_steps: int, adversarial_steps: int, second: float) -> Schedule:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from restoration_lib.networks.fast import FACTOR, PixelShuffle, SubPixelConv2d
-from restoration_lib.networks.layers import residual_block, run_padded, shrink
+from restoration_lib.networks.layers import ResidualBlock, run_padded, shrink
 
 
 class Trunk(nn.Sequential):
@@ -19,7 +19,7 @@ class Trunk(nn.Sequential):
         super().__init__(
             nn.PixelUnshuffle(FACTOR),
             nn.Conv2d(3 * FACTOR**2, channels, 3, padding=1),
-            *(residual_block(channels, "none", nn.ReLU(), near_identity=True) for _ in range(blocks)),
+            *(ResidualBlock(channels, "none", nn.ReLU(), near_identity=True) for _ in range(blocks)),
             SubPixelConv2d(channels, channels // 2 * FACTOR**2, 1),
             PixelShuffle(),
             nn.ReLU(),

@@ -13,24 +13,6 @@ NORMS = {"batch": nn.BatchNorm2d, "instance": InstanceNorm2d, "none": None}
 UPSAMPLINGS = ("transposed", "resize")
 
 
-class Residual(nn.Module):
-    """x + layers(x), for layers that keep the shape.
-
-    Args:
-        near_identity: start with a last layer of a tenth of the weight: deep stacks without norms then train at a high
-            learning rate.
-    """
-
-    def __init__(self, *layers: nn.Module, near_identity: bool = False):
-        super().__init__()
-        self.layers = nn.Sequential(*layers)
-        if near_identity:
-            shrink(self.layers[-1])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
-
-
 def shrink(layer: nn.Module) -> nn.Module:
     """The layer with a tenth of its weights: what it adds to an image starts small."""
     with torch.no_grad():
@@ -65,13 +47,26 @@ def convolution(
     return [layer, *norm_layers(norm, outputs)]
 
 
-def residual_block(
-    channels: int, norm: str, activation: nn.Module, *, padding_mode: str = "zeros", near_identity: bool = False
-) -> Residual:
-    """x + norm(conv(activation(norm(conv(x))))): (N, channels, H, W) to the same (Johnson et al. 2016)."""
-    options = {"padding_mode": padding_mode, "padding": 1}
-    first, second = (convolution(channels, channels, 3, norm, **options) for _ in range(2))
-    return Residual(*first, activation, *second, near_identity=near_identity)
+class ResidualBlock(nn.Module):
+    """x + norm(conv(activation(norm(conv(x))))): (N, channels, H, W) to the same (Johnson et al. 2016).
+
+    Args:
+        near_identity: start with a last layer of a tenth of the weight: deep stacks without norms then train at a high
+            learning rate.
+    """
+
+    def __init__(
+        self, channels: int, norm: str, activation: nn.Module, padding_mode: str = "zeros", near_identity: bool = False
+    ):
+        super().__init__()
+        options = {"padding_mode": padding_mode, "padding": 1}
+        first, second = (convolution(channels, channels, 3, norm, **options) for _ in range(2))
+        self.layers = nn.Sequential(*first, activation, *second)
+        if near_identity:
+            shrink(self.layers[-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
 
 
 def upsample(inputs: int, outputs: int, side: int, upsampling: str, norm: str = "none") -> list[nn.Module]:

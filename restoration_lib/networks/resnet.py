@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from restoration_lib.checks import check_choice
 from restoration_lib.networks.fast import FewOutputsConv2d
-from restoration_lib.networks.layers import Residual, convolution, residual_block, run_padded, shrink, upsample
+from restoration_lib.networks.layers import ResidualBlock, convolution, run_padded, shrink, upsample
 
 OUTPUTS = {"tanh": 3, "colour": 12}  # channels of the last convolution
 LARGE = 512 * 512  # pixels from which on memory is dearer than time
@@ -35,14 +35,7 @@ class TranslationGenerator(nn.Module):
     side: int  # of the kernels that change the size, but for the first and the last layer
     activation: Callable[[], nn.Module]  # of the encoder
 
-    def __init__(
-        self,
-        features: int = 64,
-        blocks: int = 6,
-        upsampling: str = "transposed",
-        norm: str = "instance",
-        output: str = "tanh",
-    ):
+    def __init__(self, features: int, blocks: int, upsampling: str, norm: str, output: str):
         super().__init__()
         check_choice("output", output, OUTPUTS)
         self.output = output
@@ -54,7 +47,7 @@ class TranslationGenerator(nn.Module):
             self.activation(),
             *convolution(2 * f, 4 * f, side, norm, stride=2, padding=1),
             self.activation(),
-            *(residual_block(4 * f, norm, nn.ReLU(True), padding_mode="reflect") for _ in range(blocks)),
+            *(ResidualBlock(4 * f, norm, nn.ReLU(True), padding_mode="reflect") for _ in range(blocks)),
             *upsample(4 * f, 2 * f, side, upsampling, norm),
             nn.ReLU(True),
             *upsample(2 * f, f, side, upsampling, norm),
@@ -78,7 +71,7 @@ class TranslationGenerator(nn.Module):
         """
         large = torch.is_grad_enabled() and x.shape[-2] * x.shape[-1] >= LARGE
         for layer in self.layers:
-            x = checkpoint(layer, x, use_reentrant=False) if large and isinstance(layer, Residual) else layer(x)
+            x = checkpoint(layer, x, use_reentrant=False) if large and isinstance(layer, ResidualBlock) else layer(x)
         return x
 
 

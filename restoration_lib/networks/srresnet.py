@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from restoration_lib.checks import check_choice
 from restoration_lib.degradations.downscale import SCALES
 from restoration_lib.networks.fast import FACTOR, FewOutputsConv2d, PixelShuffle, PReLU, SubPixelConv2d
-from restoration_lib.networks.layers import convolution, residual_block, shrink
+from restoration_lib.networks.layers import ResidualBlock, convolution, shrink
 
 
 class SRResNet(nn.Module):
@@ -34,7 +34,7 @@ class SRResNet(nn.Module):
         self.scale, self.residual = scale, residual
         self.first = nn.Sequential(nn.Conv2d(3, features, 9, padding=4), PReLU())
         self.blocks = nn.Sequential(
-            *(residual_block(features, norm, PReLU(), near_identity=norm == "none") for _ in range(blocks)),
+            *(ResidualBlock(features, norm, PReLU(), near_identity=norm == "none") for _ in range(blocks)),
             *convolution(features, features, 3, norm, padding_mode="zeros", padding=1),
         )
         ups: list[nn.Module] = []

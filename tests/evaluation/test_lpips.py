@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from restoration_lib.data.files import to_uint8
-from restoration_lib.data.samples import pip_download
+from restoration_lib.data.samples import FetchError, packaged
 from restoration_lib.evaluation.lpips import distance, lpips
 from restoration_lib.evaluation.metrics import METRICS
 from restoration_lib.networks.vgg_weights import vgg16
@@ -27,10 +27,11 @@ def test_lpips_is_0_for_equal_images_and_rises_with_blur():
 
 @pytest.mark.slow
 def test_the_heads_are_those_of_the_lpips_package(tmp_path):
-    fault = pip_download(tmp_path, "lpips-0.1.4-py3-none-any.whl", "lpips==0.1.4")
-    if fault:
-        pytest.skip(f"lpips 0.1.4 cannot be fetched: {fault}")
-    with zipfile.ZipFile(tmp_path / "lpips-0.1.4-py3-none-any.whl") as wheel:
+    try:
+        package = packaged("weights of lpips", "lpips-0.1.4-py3-none-any.whl", tmp_path, "lpips==0.1.4")
+    except FetchError as error:
+        pytest.skip(str(error))
+    with zipfile.ZipFile(package) as wheel:
         wheel.extract("lpips/weights/v0.1/vgg.pth", tmp_path)
     theirs = torch.load(tmp_path / "lpips/weights/v0.1/vgg.pth", "cpu", weights_only=True)
     ours = vgg16()

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from restoration_lib.data.datasets import Images, Pair
+from restoration_lib.data.datasets import Images, Pair, degraded_pairs
+from restoration_lib.degradations import keep
 from restoration_lib.evaluation import translation
 from restoration_lib.methods.cyclegan import CycleGAN
 
@@ -70,7 +71,7 @@ def test_images_of_a_domain_are_their_own_targets():
     images = Images()
     pixels = np.random.default_rng(0).integers(0, 256, (20, 26, 3), dtype=np.uint8)
     images.add("x.png", Image.fromarray(pixels))
-    [whole], [cut] = translation.domain_pairs(images), translation.domain_pairs(images, 12)
+    [whole], [cut] = degraded_pairs(images, keep), degraded_pairs(images, keep, 12)
     assert whole.name == "x.png" and torch.equal(whole.input, whole.target)
     np.testing.assert_array_equal((255 * whole.input[0]).round().permute(1, 2, 0), pixels)
     assert torch.equal(cut.input, whole.input[..., 4:16, 7:19]) and torch.equal(cut.input, cut.target)

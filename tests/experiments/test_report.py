@@ -186,7 +186,7 @@ def test_the_notebook_that_reads_the_runs_is_executed_when_the_numbers_are_new(p
         executed.append((run.name, run.notebook, run.parameters, folder, folder.exists()))
         folder.mkdir()
         (folder / "run.json").touch()
-        return Outcome(run, folder, 0.0, None)
+        return Outcome(0.0, None)
 
     monkeypatch.setattr(execution, "execute", execute)
     change(project / "losses.yaml", notebook="../04_reads.ipynb")
@@ -201,7 +201,7 @@ def test_the_notebook_that_reads_the_runs_is_executed_when_the_numbers_are_new(p
     (source / "04_reads" / "run.json").unlink()
     assert run_report(project) == 0 and executed == [expected] * 3
 
-    monkeypatch.setattr(execution, "execute", lambda run, folder, threads: Outcome(run, folder, 0.0, "KeyError: 'x'"))
+    monkeypatch.setattr(execution, "execute", lambda run, folder, threads: Outcome(0.0, "KeyError: 'x'"))
     (source / "04_reads" / "run.json").unlink()
     capsys.readouterr()
     assert run_report(project) == 2

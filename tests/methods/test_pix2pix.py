@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from restoration_lib import training
 from restoration_lib.degradations.scratches import damage_mask, scratched
-from restoration_lib.methods.pix2pix import Pix2Pix, depth_for
+from restoration_lib.methods.pix2pix import Pix2Pix
 from restoration_lib.networks.refined import RefinedGenerator
 from restoration_lib.networks.unet import UNet
 
@@ -30,19 +30,25 @@ def batch(count=2, side=64):
     return {"input": scratched(target, torch.Generator().manual_seed(1)), "target": target}
 
 
-@pytest.mark.parametrize(("side", "depth"), [(256, 8), (255, 7), (128, 7), (96, 6), (64, 6), (512, 8)])
-def test_the_depth_of_a_unet_follows_the_size_down_to_one_pixel(side, depth):
-    assert depth_for("unet", side) == depth and depth_for("refined", side) == 3
-    if side < 512:
-        assert side // 2**depth == 1
+@pytest.mark.parametrize(("crop", "depth"), [(256, 8), (255, 7), (128, 7), (96, 6), (64, 6), (512, 8)])
+def test_a_depth_of_0_takes_a_unet_down_to_one_pixel_of_the_crop(crop, depth):
+    network = pix2pix(generator="unet", features=1, depth=0, crop=crop).generator
+    assert isinstance(network, UNet) and len(network.down) == depth
+    if crop < 512:
+        assert crop // 2**depth == 1
 
 
-@pytest.mark.parametrize(("generator", "crop", "depth"), [("unet", 64, 6), ("unet", 96, 6), ("refined", 64, 3)])
-def test_a_depth_of_0_follows_the_crop(generator, crop, depth):
-    network = pix2pix(generator=generator, depth=0, crop=crop).generator
-    assert isinstance(network, UNet if generator == "unet" else RefinedGenerator)
-    for part in [network] if generator == "unet" else [network.finder, network.painter]:
-        assert len(part.down) == depth
+@pytest.mark.parametrize("crop", [64, 255, 512])
+def test_a_depth_of_0_halves_three_times_in_the_refined_generator(crop):
+    network = pix2pix(generator="refined", depth=0, crop=crop).generator
+    assert isinstance(network, RefinedGenerator)
+    assert len(network.finder.down) == len(network.painter.down) == 3
+
+
+@pytest.mark.parametrize("generator", ["unet", "refined"])
+def test_a_depth_that_is_given_is_taken(generator):
+    network = pix2pix(generator=generator, depth=5).generator
+    assert len((network if generator == "unet" else network.finder).down) == 5
 
 
 @pytest.mark.parametrize("l1", [10.0, 100.0])

@@ -201,6 +201,19 @@ def test_a_training_goes_on_with_the_stages_and_the_judge_it_was_begun_with():
             method.load_state_dict(state)
 
 
+def test_a_state_of_another_plan_or_of_none_leaves_the_networks_as_they_are():
+    torch.manual_seed(1)
+    other, planless = srgan(2, 4).state_dict(), srgan(3, 3).state_dict()
+    del planless["parts.plan"]
+    method = srgan(3, 3)
+    before = copy.deepcopy(method.networks["generator"].state_dict())
+    for state, message in ((other, "the training was begun with"), (planless, "the state says nothing of stages")):
+        with pytest.raises(ValueError, match=message):
+            method.load_state_dict(state)
+    after = method.networks["generator"].state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
 def test_a_row_of_the_history_that_spans_both_stages_has_the_means_of_each(tmp_path):
     history = training.fit(srgan(3, 3), Batches(6), tmp_path, lambda _: {"psnr": 1.0}, validate_every=6, log_every=6)
     assert history[["mse", "content", "generator"]].notna().all(axis=None)

@@ -115,8 +115,8 @@ def test_memory_format_and_type_stay(layers, dtype):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: resnet.ResnetGenerator(4, 1),
-        lambda: resnet.OldPhotoGenerator(4, 1),
+        lambda: resnet.ResnetGenerator(4, 1, "transposed", "instance", "tanh"),
+        lambda: resnet.OldPhotoGenerator(4, 1, "transposed", "instance", "tanh"),
         lambda: PatchGAN(4, 2, images=1),
         lambda: SRResNet(4, 4, 1, norm="none", residual=True),
         lambda: ResidualFCN(8, 1),

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from restoration_lib.networks.fast import InstanceNorm2d
-from restoration_lib.networks.layers import Residual, convolution, norm_layers, pad, run_padded, shrink, upsample
+from restoration_lib.networks.layers import ResidualBlock, convolution, norm_layers, pad, run_padded, shrink, upsample
 
 
 @pytest.fixture(autouse=True)
@@ -14,25 +14,38 @@ def seed():
     torch.manual_seed(0)
 
 
-# ---- Residual, shrink
+# ---- ResidualBlock, shrink
 
 
-def test_a_residual_adds_what_its_layers_make_one_after_the_other():
-    double, add_one = nn.Conv2d(1, 1, 1, bias=False), nn.Conv2d(1, 1, 1)
-    for layer, weight in ((double, 2.0), (add_one, 1.0)):
-        nn.init.constant_(layer.weight, weight)
-    nn.init.constant_(add_one.bias, 1.0)
+def test_a_residual_block_adds_what_its_layers_make_one_after_the_other():
+    class Halved(nn.Module):
+        def forward(self, x):
+            return x / 2
+
+    block = ResidualBlock(1, "none", Halved())
+    for layer, bias in ((block.layers[0], 0.0), (block.layers[2], 1.0)):  # each doubles, the second one adds 1
+        nn.init.dirac_(layer.weight)
+        layer.weight.data *= 2
+        nn.init.constant_(layer.bias, bias)
     x = torch.rand(2, 1, 3, 4)
-    assert torch.allclose(Residual(double, add_one)(x), 3 * x + 1)
-    assert torch.allclose(Residual(add_one, double)(x), 3 * x + 2)
+    assert torch.allclose(block(x), x + 2 * (2 * x / 2) + 1)
+    nn.init.constant_(block.layers[0].bias, 3.0)
+    assert torch.allclose(block(x), x + 2 * ((2 * x + 3) / 2) + 1)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_a_residual_block_has_its_norm_after_each_convolution(norm):
+    kinds = [type(layer) for layer in ResidualBlock(4, norm, nn.PReLU()).layers]
+    expected = type(norm_layers(norm, 4)[0])
+    assert kinds == [nn.Conv2d, expected, nn.PReLU, nn.Conv2d, expected]
 
 
 def test_near_identity_shrinks_the_last_layer_alone():
-    def layers():
+    def block(**options):
         torch.manual_seed(1)
-        return nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1)
+        return ResidualBlock(4, "none", nn.ReLU(), **options)
 
-    plain, near = Residual(*layers()).layers, Residual(*layers(), near_identity=True).layers
+    plain, near = block().layers, block(near_identity=True).layers
     assert torch.equal(near[0].weight, plain[0].weight)
     assert torch.allclose(near[2].weight, plain[2].weight / 10)
     assert torch.equal(near[2].bias, plain[2].bias)

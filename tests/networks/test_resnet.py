@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from restoration_lib.networks import resnet
-from restoration_lib.networks.layers import Residual
+from restoration_lib.networks.layers import ResidualBlock
 from restoration_lib.networks.resnet import OldPhotoGenerator, ResnetGenerator
 
 GENERATORS = {"old_photo": OldPhotoGenerator, "resnet": ResnetGenerator}
@@ -30,7 +30,7 @@ def assert_close(found, expected, rtol=1e-5, atol=1e-6):
 
 
 def test_old_photo_generator_is_three_convolutions_six_blocks_three_transposed_convolutions():
-    generator = OldPhotoGenerator()
+    generator = OldPhotoGenerator(64, 6, "transposed", "instance", "tanh")
     assert [(c.in_channels, c.out_channels, c.stride) for c in layers(generator, nn.Conv2d)] == [
         *((i, o, (2, 2)) for i, o in ((3, 64), (64, 128), (128, 256))),
         *[(256, 256, (1, 1))] * 12,
@@ -40,7 +40,7 @@ def test_old_photo_generator_is_three_convolutions_six_blocks_three_transposed_c
         (256, 128, (2, 2)), (128, 64, (2, 2)), (64, 3, (2, 2))
     ]  # fmt: skip
     assert len(layers(generator, nn.LeakyReLU)) == 3
-    resize = OldPhotoGenerator(4, 1, upsampling="resize")
+    resize = OldPhotoGenerator(4, 1, "resize", "instance", "tanh")
     assert len(layers(resize, nn.Upsample)) == 3 and not layers(resize, nn.ConvTranspose2d)
 
 
@@ -50,8 +50,8 @@ def test_blocks_that_run_again_in_the_backward_pass_give_the_same_gradients(kind
     for large in (resnet.LARGE, 32 * 32):
         monkeypatch.setattr(resnet, "LARGE", large)
         torch.manual_seed(0)
-        generator, calls = GENERATORS[kind](4, 2), []
-        for block in layers(generator, Residual):
+        generator, calls = GENERATORS[kind](4, 2, "transposed", "instance", "tanh"), []
+        for block in layers(generator, ResidualBlock):
             block.register_forward_pre_hook(lambda module, given, calls=calls: calls.append(module))
         generator(images).square().sum().backward()
         gradients.append([parameter.grad for parameter in generator.parameters()])
@@ -63,7 +63,7 @@ def test_blocks_that_run_again_in_the_backward_pass_give_the_same_gradients(kind
 
 def test_resnet_generator_has_the_layers_of_the_paper():
     """c7s1-64, d128, d256, R256 x 9, u128, u64, c7s1-3 (Zhu et al. 2017, appendix 7.2)."""
-    generator = ResnetGenerator(blocks=9)
+    generator = ResnetGenerator(64, 9, "transposed", "instance", "tanh")
     found = [
         (nn.ConvTranspose2d if c.transposed else nn.Conv2d, c.kernel_size[0], c.stride[0], c.out_channels)
         for c in layers(generator, nn.Conv2d, nn.ConvTranspose2d)
@@ -82,8 +82,8 @@ def test_resnet_generator_has_the_parameters_of_the_paper_but_for_the_norms(upsa
     reference = 11_378_179  # of the authors' implementation: a bias at each convolution, norms without parameters
     normed = 64 + 128 + 256 + 18 * 256 + 128 + 64
     expected = reference + normed  # ours: weight and bias of a norm for each bias before it
-    assert size(ResnetGenerator(blocks=9, upsampling=upsampling)) == expected
-    assert size(ResnetGenerator(blocks=9, upsampling=upsampling, norm="none")) == expected - normed
+    assert size(ResnetGenerator(64, 9, upsampling, "instance", "tanh")) == expected
+    assert size(ResnetGenerator(64, 9, upsampling, "none", "tanh")) == expected - normed
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
@@ -92,7 +92,7 @@ def test_resnet_generator_has_the_parameters_of_the_paper_but_for_the_norms(upsa
 @pytest.mark.parametrize("shape", [(64, 64), (65, 71), (62, 47)])
 def test_an_image_of_any_size_comes_back_at_its_size_and_in_range(kind, upsampling, norm, shape):
     images = torch.rand(1, 3, *shape)
-    generator = GENERATORS[kind](4, 1, upsampling, norm)
+    generator = GENERATORS[kind](4, 1, upsampling, norm, "tanh")
     for parameter in generator.layers[-1].parameters():
         nn.init.normal_(parameter, std=20)  # far into the ends of tanh
     drawn = generator(images)
@@ -103,7 +103,7 @@ def test_an_image_of_any_size_comes_back_at_its_size_and_in_range(kind, upsampli
 
 @pytest.mark.parametrize("kind", GENERATORS)
 def test_a_plain_colour_stays_plain_up_to_the_borders(kind):
-    generator = GENERATORS[kind](8, 2, upsampling="resize", norm="none")
+    generator = GENERATORS[kind](8, 2, "resize", "none", "tanh")
     drawn = generator(torch.tensor([0.2, 0.5, 0.9]).view(1, 3, 1, 1).expand(1, 3, 61, 70))
     assert_close(drawn, drawn[..., :1, :1].expand_as(drawn))
 
@@ -111,7 +111,7 @@ def test_a_plain_colour_stays_plain_up_to_the_borders(kind):
 @pytest.mark.parametrize("kind", GENERATORS)
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
 def test_colour_output_is_a_matrix_and_an_offset_for_each_pixel(kind, upsampling):
-    generator = GENERATORS[kind](4, 1, upsampling, norm="none", output="colour")
+    generator = GENERATORS[kind](4, 1, upsampling, "none", "colour")
     images = torch.rand(2, 3, 21, 30)
     assert (generator(images) - images).abs().mean() < 0.15  # it starts near the image
     last = generator.layers[-1]

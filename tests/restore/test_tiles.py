@@ -33,7 +33,7 @@ NETWORKS = {
     "old_photo": lambda: OldPhotoGenerator(4, 1, "resize", "none", "colour"),
     "old_photo transposed": lambda: OldPhotoGenerator(4, 1, "transposed", "none", "tanh"),
     "old_photo batch": lambda: OldPhotoGenerator(4, 1, "resize", "batch", "tanh"),
-    "resnet": lambda: ResnetGenerator(4, 1, "resize", "none"),
+    "resnet": lambda: ResnetGenerator(4, 1, "resize", "none", "tanh"),
     "srresnet 2": lambda: SRResNet(2, 4, 2, "none", True),
     "srresnet 4": lambda: SRResNet(4, 4, 1, "none", True),
     "srresnet batch": lambda: SRResNet(4, 4, 1, "batch"),
@@ -104,7 +104,7 @@ def test_a_weight_of_zero_hides_nothing():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: OldPhotoGenerator(4, 1, "resize", "instance"),
+        lambda: OldPhotoGenerator(4, 1, "resize", "instance", "tanh"),
         lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Upsample(8)),
         lambda: nn.Conv2d(3, 3, (5001, 1), padding=(2500, 0)),
     ],
