@@ -39,13 +39,11 @@ def measure(
         made = restore(pair)
         return None if made is None else score(pair, made)
 
-    known = {}
-    for name, restore in restorers.items():
-        known[name] = folder and kept.metrics(restore, score, pairs, folder, scored)
+    known = kept.metrics(restorers, score, pairs, folder, scored) if folder else {}
     rows = []
     for k, pair in enumerate(pairs):
         for name, restore in restorers.items():
-            metrics = known[name][k] if known[name] else scored(restore, pair)
+            metrics = known[name][k] if name in known else scored(restore, pair)
             if metrics is not None:
                 rows.append({"image": pair.name, "method": name} | metrics)
     return pd.DataFrame(rows)
