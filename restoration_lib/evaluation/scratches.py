@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -92,8 +92,11 @@ def _detection(true: np.ndarray, found: np.ndarray | None) -> dict[str, float]:
 
 def restorers(paint: Paint, mask: Mask) -> dict[str, Restorer]:
     """The input as it is, the method, a median, and biharmonic inpainting: with the true mask (an oracle), and with the
-    mask that the method found, if it finds one."""
-    once = lru_cache(maxsize=1)(paint)  # the image and the mask that was found come from the same call
+    mask that the method found, if it finds one.
+
+    What the method makes of a damaged image is kept: image and mask come from one call, and so do metrics and spectrum.
+    """
+    once = cache(paint)
 
     return {
         INPUT: measure.as_it_is,
@@ -117,8 +120,13 @@ def through(restorers: Mapping[str, Restorer], side: int) -> dict[str, Restorer]
 
 
 def _through(restore: Restorer, side: int, pair: Pair) -> Tensor | None:
-    made = restore(Pair(pair.name, *(resized(image, (side, side)) for image in (pair.input, pair.target))))
+    made = restore(_small(pair, side))
     return None if made is None else resized(to_tensor(_pixels(made))[None], pair.input.shape[-2:])
+
+
+@lru_cache(maxsize=1)  # one restorer after the other looks at the same pair
+def _small(pair: Pair, side: int) -> Pair:
+    return Pair(pair.name, *(resized(image, (side, side)) for image in (pair.input, pair.target)))
 
 
 def resized(image: Tensor, size: Sequence[int]) -> Tensor:
