@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import nbformat
+from steps import commit
 
 from restoration_lib.devices import describe, pick_device
 from restoration_lib.experiments import execution, kernels, sweep_file
@@ -61,7 +62,8 @@ def main() -> None:
             seconds, training, cells = timed(run, Path(out) / "first")
             other = replace(run, parameters=run.parameters | ({"seed": 9} if "seed" in run.parameters else {}))
             again, training_again, cells_again = timed(other, Path(out) / "second")
-        row = {"notebook": run.notebook.stem, "cold": options.cold, "device": describe(pick_device("cpu"))}
+        row = {"notebook": run.notebook.stem, "commit": commit(), "cold": options.cold}
+        row |= {"device": describe(pick_device("cpu"))}
         row |= {"seconds": round(seconds, 1), "training": training, "beside": round(seconds - training, 1)}
         row |= {"again": round(again - training_again, 1), "cells": cells, "cells_again": cells_again}
         print(json.dumps(row), flush=True)

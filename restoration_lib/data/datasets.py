@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from restoration_lib.checks import check
@@ -34,7 +34,7 @@ class Images:
         """Image (3, H, W), float in [0, 1]."""
         return to_tensor(self.arrays[index])
 
-    def add(self, name: str, image: Image.Image) -> None:
+    def add(self, name: str, image: ArrayLike) -> None:
         """Its name, as `shown`, gets " #2", … where another image has it, for tables tell images by their names."""
         name = unique = shown(name)
         count = 1
@@ -94,12 +94,12 @@ def _load(files: Sequence[Sequence[Path]], count: int, size: int, limit: int, mi
         if len({in_file for in_file, _ in opened}) > 1:
             sizes = (f"{p} ({' x '.join(map(str, s))} px)" for p, (s, _) in zip(paths, opened, strict=True))
             raise ImageError(f"{' and '.join(sizes)}: the two of a pair must have the same size")
-        images = [image for _, image in opened]
-        if min(images[0].size) < min_side:
-            last.skipped.append(too_small(paths[-1].name, images[0].size, min_side))
+        height, width = opened[0][1].shape[:2]
+        if min(height, width) < min_side:
+            last.skipped.append(too_small(paths[-1].name, (width, height), min_side))
             continue
-        for side, image in zip(sides, images, strict=True):
-            side.add(paths[-1].name, image)
+        for side, (_, pixels) in zip(sides, opened, strict=True):
+            side.add(paths[-1].name, pixels)
     if not len(last):
         where = files[0][-1].parent if files else "datasets.load"
         reason = f"; the last: {last.skipped[-1]}" if last.skipped else ""

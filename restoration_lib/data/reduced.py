@@ -20,8 +20,8 @@ KEPT = "reduced"  # folder in the samples' cache
 Size = tuple[int, int]  # width and height, px
 
 
-def open_reduced(path: Path, size: int) -> tuple[Size, Image.Image]:
-    """Size of the image in a file, and the image itself as `open_rgb` reads it, but `reduced`.
+def open_reduced(path: Path, size: int) -> tuple[Size, np.ndarray]:
+    """Size of the image in a file, and its pixels (H, W, 3) as `open_rgb` reads them, but `reduced`.
 
     Args:
         size: largest shorter side in pixels; 0 keeps the image as it is.
@@ -43,9 +43,9 @@ def open_reduced(path: Path, size: int) -> tuple[Size, Image.Image]:
     return found
 
 
-def _decoded(path: Path, size: int) -> tuple[Size, Image.Image]:
+def _decoded(path: Path, size: int) -> tuple[Size, np.ndarray]:
     image = files.open_rgb(path)
-    return image.size, reduced(image, size)
+    return image.size, np.asarray(reduced(image, size))
 
 
 def reduced(image: Image.Image, size: int) -> Image.Image:
@@ -56,14 +56,14 @@ def reduced(image: Image.Image, size: int) -> Image.Image:
     return image.resize([round(side * size / shorter) for side in image.size], Image.Resampling.BICUBIC)
 
 
-def _read(place: Path) -> tuple[Size, Image.Image] | None:
+def _read(place: Path) -> tuple[Size, np.ndarray] | None:
     """What `_write` wrote; None where there is nothing, or a power cut has damaged it, which its checksums tell."""
     with suppress(OSError, ValueError, EOFError, zipfile.BadZipFile), np.load(place) as kept:
-        return tuple(kept["size"].tolist()), Image.fromarray(kept["pixels"])
+        return tuple(kept["size"].tolist()), kept["pixels"]
     return None
 
 
-def _write(place: Path, size: Size, image: Image.Image) -> None:
+def _write(place: Path, size: Size, pixels: np.ndarray) -> None:
     place.parent.mkdir(exist_ok=True)
     with replacing(place) as unfinished, unfinished.open("wb") as file:
-        np.savez(file, size=size, pixels=np.asarray(image))
+        np.savez(file, size=size, pixels=pixels)

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from restoration_lib.data.datasets import Pair
@@ -34,23 +34,29 @@ def described(value: object) -> str | None:
 
 
 def metrics(
-    restore: Callable, score: Callable, pairs: Sequence[Pair], folder: Path, make: Make
-) -> list[dict | None] | None:
-    """The metrics of each pair, `make(restore, pair)`, read from `folder` if they were made before.
+    restorers: Mapping[str, Callable], score: Callable, pairs: Sequence[Pair], folder: Path, make: Make
+) -> dict[str, list[dict | None]]:
+    """The metrics of each pair, `make(restore, pair)`, by restorer, read from `folder` if they were made before.
 
-    Returns:
-        None, and nothing is made, where `restore` or `score` cannot be `described`.
+    Nothing is made, and the restorer left out, where it or `score` cannot be `described`.
     """
-    if not all(described(part) for part in (restore, score)):
-        return None
-    key = hashlib.sha256(f"{described(restore)}\n{described(score)}\n{digest_of_code(CODE, LIBRARIES)}\n".encode())
+    known, of_all = {}, f"{digest_of_code(CODE, LIBRARIES)}\n{_content(pairs)}"
+    for name, restore in restorers.items():
+        if what := described((restore, score)):
+            path = folder / f"{hashlib.sha256(f'{what} {of_all}'.encode()).hexdigest()[:32]}.json"
+            if not path.exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as unfinished:
+                    unfinished.write_text(json.dumps([make(restore, pair) for pair in pairs]))
+            known[name] = json.loads(path.read_text())
+    return known
+
+
+def _content(pairs: Sequence[Pair]) -> str:
+    """SHA-256 of names, sizes and pixels."""
+    digest = hashlib.sha256()
     for pair in pairs:
-        key.update(f"{pair.name} {tuple(pair.input.shape)} {tuple(pair.target.shape)}\n".encode())
+        digest.update(f"{pair.name} {tuple(pair.input.shape)} {tuple(pair.target.shape)}\n".encode())
         for image in (pair.input, pair.target):
-            key.update(image.contiguous().numpy().data)
-    path = folder / f"{key.hexdigest()[:32]}.json"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as unfinished:
-            unfinished.write_text(json.dumps([make(restore, pair) for pair in pairs]))
-    return json.loads(path.read_text())
+            digest.update(image.contiguous().numpy().data)
+    return digest.hexdigest()

@@ -14,18 +14,18 @@ from restoration_lib.networks.vgg_weights import vgg16
 def lpips(target: np.ndarray, image: np.ndarray) -> float:
     """Distance of two 8-bit RGB images (H, W, 3), 16 px or more a side: 0 for equal ones, larger for less alike.
 
-    The weights are fetched at the first use, see `networks.vgg_weights`; errors are those of its `vgg16` and of
-    `networks.vgg.VGG`.
+    The weights are fetched at the first use, or by `network`, see `networks.vgg_weights`; errors are those of its
+    `vgg16` and of `networks.vgg.VGG`.
     """
     one, other = _maps(target.tobytes(), target.shape), _maps.__wrapped__(image.tobytes(), image.shape)
-    return float(distance(one, other, _network()[1]))
+    return float(distance(one, other, network()[1]))
 
 
 @lru_cache(maxsize=1)  # several restorations of an image are compared with it one after the other
 @torch.no_grad()
 def _maps(pixels: bytes, shape: tuple[int, int, int]) -> list[Tensor]:
     image = np.frombuffer(pixels, np.uint8).reshape(shape)
-    return _network()[0](to_tensor(image)[None].contiguous(memory_format=torch.channels_last))
+    return network()[0](to_tensor(image)[None].contiguous(memory_format=torch.channels_last))
 
 
 def distance(maps: list[Tensor], others: list[Tensor], heads: list[Tensor]) -> Tensor:
@@ -46,6 +46,7 @@ def _unit(features: Tensor) -> Tensor:
 
 
 @cache
-def _network() -> tuple[VGG, list[Tensor]]:
+def network() -> tuple[VGG, list[Tensor]]:
+    """VGG-16 and the heads; fetched at the first call, as `lpips` says."""
     tensors = vgg16()
     return VGG(tensors).to(memory_format=torch.channels_last), [tensors[f"head{k}"] for k in range(5)]

@@ -1,7 +1,7 @@
 """One measure for all systems: every restorer on every pair, scored, a row each."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +39,11 @@ def measure(
         made = restore(pair)
         return None if made is None else score(pair, made)
 
-    known = {}
-    for name, restore in restorers.items():
-        known[name] = folder and kept.metrics(restore, score, pairs, folder, scored)
+    known = kept.metrics(restorers, score, pairs, folder, scored) if folder else {}
     rows = []
     for k, pair in enumerate(pairs):
         for name, restore in restorers.items():
-            metrics = known[name][k] if known[name] else scored(restore, pair)
+            metrics = known[name][k] if name in known else scored(restore, pair)
             if metrics is not None:
                 rows.append({"image": pair.name, "method": name} | metrics)
     return pd.DataFrame(rows)
@@ -75,9 +73,12 @@ def restored(method: Method, pair: Pair) -> Tensor:
 
 
 def restorers(method: Method, baselines: Mapping[str, Filter] | None = None) -> dict[str, Restorer]:
-    """The degraded input as it is, the method, and classical baselines."""
+    """The degraded input as it is, the method, and classical baselines.
+
+    What the method makes of a pair is kept for those who look at it again: figures, metrics and errors share it.
+    """
     filters = {name: partial(filtered, baseline) for name, baseline in (baselines or {}).items()}
-    return {INPUT: as_it_is, RESTORED: partial(restored, method), **filters}
+    return {INPUT: as_it_is, RESTORED: cache(partial(restored, method)), **filters}
 
 
 def as_it_is(pair: Pair) -> Tensor:

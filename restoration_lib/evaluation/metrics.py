@@ -3,7 +3,6 @@
 By scikit-image, but for LPIPS and the checkerboard.
 """
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,12 +61,10 @@ def _grid_energy(image: np.ndarray, period: int = 8) -> float:
     grey = rgb2gray(image[:height, :width])
     window = np.outer(np.hanning(height + 1)[:-1], np.hanning(width + 1)[:-1])  # or the borders look like edges
     power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2 + 1e-6
-    lattice = itertools.product(range(0, height, height // period), range(0, width, width // period))
-    ratios = []
-    for row, column in itertools.islice(lattice, 1, None):  # without the mean
-        patch = power[np.ix_(np.arange(row - 3, row + 4) % height, np.arange(column - 3, column + 4) % width)]
-        peak = patch[2:5, 2:5].sum()  # the window spreads a peak over its neighbours
-        ratios.append(peak / 9 / ((patch.sum() - peak) / 40))
+    rows, columns = (np.add.outer(np.arange(0, side, side // period), np.arange(-3, 4)) for side in (height, width))
+    patches = power[np.ix_(rows.ravel() % height, columns.ravel() % width)].reshape(*rows.shape, *columns.shape)
+    whole, peak = patches.sum((1, 3)), patches[:, 2:5, :, 2:5].sum((1, 3))  # the window spreads a peak over neighbours
+    ratios = (peak / 9 / ((whole - peak) / 40)).ravel()[1:]  # without the mean
     return 10 * float(np.log10(np.mean(ratios)))
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from restoration_lib.data.datasets import Pair
 from restoration_lib.data.files import to_tensor, to_uint8
 from restoration_lib.evaluation import baselines, measure
 from restoration_lib.evaluation.measure import Restorer, Score
-from restoration_lib.evaluation.metrics import METRICS, psnr
+from restoration_lib.evaluation.metrics import checkerboard, psnr, ssim
 
 SMALLEST = 64  # px, side of an image that can be measured: `checkerboard` asks for it
 PERFECT = 99.0  # dB, stands for no error at all, in an image or a part of it: a mean needs a number
@@ -48,16 +48,19 @@ def _score(mask: Mask, names: tuple[str, ...], pair: Pair, made: Tensor | Painte
     found = made[1] if isinstance(made, tuple) else None
     true, found = mask(pair.input, pair.target)[0, 0].numpy(), None if found is None else found[0, 0].numpy()
     values = {
-        "psnr": _psnr(target, image),
-        **{name: METRICS[name].function(target, image) for name in ("ssim", "checkerboard") if name in names},
-        "coverage": float(true.mean()),
-        "inside": _psnr(target[true], image[true]),
-        "outside": _psnr(target[~true], image[~true]),
-        "change": _largest(damaged[~true], image[~true]),
-        "unmasked_change": math.nan if found is None else _largest(damaged[~found], image[~found]),
-        **_detection(true, found),
+        "psnr": lambda: _psnr(target, image),
+        "ssim": lambda: ssim(target, image),
+        "checkerboard": lambda: checkerboard(target, image),
+        "coverage": lambda: float(true.mean()),
+        "inside": lambda: _psnr(target[true], image[true]),
+        "outside": lambda: _psnr(target[~true], image[~true]),
+        "change": lambda: _largest(damaged[~true], image[~true]),
+        "unmasked_change": lambda: math.nan if found is None else _largest(damaged[~found], image[~found]),
+        "precision": lambda: _detection(true, found)[0],
+        "recall": lambda: _detection(true, found)[1],
+        "f1": lambda: _detection(true, found)[2],
     }
-    return {name: values[name] for name in names}
+    return {name: values[name]() for name in names}
 
 
 def _pixels(made: Tensor | Painted) -> np.ndarray:
@@ -72,19 +75,22 @@ def _largest(before: np.ndarray, after: np.ndarray) -> float:
     return float(np.abs(before.astype(int) - after).max(initial=0))
 
 
-def _detection(true: np.ndarray, found: np.ndarray | None) -> dict[str, float]:
+def _detection(true: np.ndarray, found: np.ndarray | None) -> tuple[float, float, float]:
     """Precision, recall and F1; NaN where nothing was to be found, or nothing said."""
     if found is None or not true.any():
-        return dict.fromkeys(DETECTION, math.nan)
+        return math.nan, math.nan, math.nan
     hits, claimed, there = (true & found).sum(), found.sum(), true.sum()
     precision = float(hits / claimed) if claimed else 0.0
-    return {"precision": precision, "recall": float(hits / there), "f1": float(2 * hits / (claimed + there))}
+    return precision, float(hits / there), float(2 * hits / (claimed + there))
 
 
 def restorers(paint: Paint, mask: Mask) -> dict[str, Restorer]:
     """The input as it is, the method, a median, and biharmonic inpainting: with the true mask (an oracle), and with the
-    mask that the method found, if it finds one."""
-    once = lru_cache(maxsize=1)(paint)  # the image and the mask that was found come from the same call
+    mask that the method found, if it finds one.
+
+    What the method makes of a damaged image is kept: image and mask come from one call, and so do metrics and spectrum.
+    """
+    once = cache(paint)
 
     return {
         baselines.INPUT: measure.as_it_is,
@@ -110,8 +116,13 @@ def through(restorers: Mapping[str, Restorer], side: int) -> dict[str, Restorer]
 
 
 def _through(restore: Restorer, side: int, pair: Pair) -> Tensor | None:
-    made = restore(Pair(pair.name, *(resized(image, (side, side)) for image in (pair.input, pair.target))))
+    made = restore(_small(pair, side))
     return None if made is None else resized(to_tensor(_pixels(made))[None], pair.input.shape[-2:])
+
+
+@lru_cache(maxsize=1)  # one restorer after the other looks at the same pair
+def _small(pair: Pair, side: int) -> Pair:
+    return Pair(pair.name, *(resized(image, (side, side)) for image in (pair.input, pair.target)))
 
 
 def resized(image: Tensor, size: Sequence[int]) -> Tensor:

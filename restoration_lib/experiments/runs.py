@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from IPython.display import Image
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image as Pillow
 
@@ -67,10 +69,12 @@ class Run:
     def save_figure(self, name: str, figure: Figure) -> Image:
         """Write the figure and hand it on as the notebook shows it: as PNG, or images as JPEG if that is smaller."""
         folder, made = self.folder / FIGURES, {"png": io.BytesIO()}
-        figure.savefig(made["png"], format="png")
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()  # `savefig` would draw a chart twice, the first time to lay it out, which this does as well
+        drawn, dpi = Pillow.fromarray(np.asarray(canvas.buffer_rgba())), (figure.dpi, figure.dpi)
+        drawn.save(made["png"], "PNG", dpi=dpi)
         if any(part.images for part in (figure, *figure.axes)):
-            with Pillow.open(made["png"]) as drawn:  # to draw it again would take ten times as long
-                drawn.convert("RGB").save(made.setdefault("jpg", io.BytesIO()), "JPEG", dpi=drawn.info["dpi"], **JPEG)
+            drawn.convert("RGB").save(made.setdefault("jpg", io.BytesIO()), "JPEG", dpi=dpi, **JPEG)
         suffix = min(made, key=lambda suffix: len(made[suffix].getvalue()))
         folder.mkdir(exist_ok=True)
         for stale in folder.glob(f"{name}.*"):

@@ -26,8 +26,9 @@ class VGG(nn.Module):
         self.name = f"vgg{len(tensors) // 2 + 3}"  # three more layers made it a classifier
         widths = [3, *(width for block in self.blocks for width in block)]
         for k in range(len(widths) - 1):
-            self.add_module(f"conv{k}", nn.Conv2d(widths[k], widths[k + 1], 3, padding=1))
-        self.load_state_dict(tensors)
+            # without memory: weights to begin with would be drawn for nothing
+            self.add_module(f"conv{k}", nn.Conv2d(widths[k], widths[k + 1], 3, padding=1, device="meta"))
+        self.load_state_dict(tensors, assign=True)
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
