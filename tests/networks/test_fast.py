@@ -75,6 +75,9 @@ def test_instance_norm_measures_the_image_in_evaluation_too():
 
 def test_prelu():
     assert_equal_to_pytorchs([fast.PReLU()], [nn.PReLU()], (2, 3, 5, 6))
+    images = torch.randn(2, 3, 5, 6)
+    with torch.no_grad():
+        np.testing.assert_array_equal(fast.PReLU()(images), nn.PReLU()(images))
 
 
 @pytest.mark.parametrize("side", [1, 3])

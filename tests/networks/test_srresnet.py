@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from restoration_lib.networks.srresnet import SRResNet, icnr
+from restoration_lib.networks.srresnet import BAND, REACH, SRResNet, icnr
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +32,17 @@ def test_any_size_comes_back_enlarged(scale, residual):
     network = SRResNet(scale, 4, 1, norm="none", residual=residual)
     assert network(torch.rand(2, 3, 7, 11)).shape == (2, 3, 7 * scale, 11 * scale)
     assert sum(isinstance(layer, nn.PixelShuffle) for layer in network.modules()) == scale // 2
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("height", [1, BAND, BAND + 1, 2 * BAND + REACH])
+def test_in_bands_it_makes_what_it_makes_at_once(scale, height):
+    network = SRResNet(scale, 4, 1, norm="none", residual=True)
+    nn.init.normal_(network.last.weight, std=0.1)  # as if it had learned
+    images = torch.rand(2, 3, height, 9)
+    at_once = network(images).detach()
+    with torch.no_grad():
+        np.testing.assert_allclose(network(images), at_once, atol=1e-5)
 
 
 def test_without_norms_no_image_depends_on_the_others_of_its_batch():
