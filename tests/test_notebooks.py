@@ -97,7 +97,9 @@ def test_02_restores_old_photographs_and_06_translates(tmp_path, photos):
     assert "| PSNR (dB) ↑, aged | SSIM ↑, aged | CIEDE2000 ↓, aged | checkerboard (dB) ↓, aged |" in table
     assert "| colour, half stretch |" in table
 
-    assert len(records(tmp_path, "identity")) == 2
+    found = records(tmp_path, "identity")
+    assert len(found) == 2
+    assert all(set(record["untouched"]) == {"a", "b"} and "taken" in record["rows"][0] for record in found.values())
     table = (tmp_path / "tiny" / "identity" / "table.md").read_text()
     assert "| without identity mapping |" in table and "colour shift (CIEDE2000) ↓, cycle 10" in table
     assert len(figures(tmp_path / "tiny" / "06b_identity_sweep")) == 5
