@@ -45,11 +45,10 @@ def score(pair: Pair, made: Way) -> dict[str, float]:
 
 
 class Judge:
-    """Says which domain an image looks like, having seen real images alone: none that was generated.
+    """Says where between the domains an image lies, having seen real images alone: none that was generated.
 
-    A linear discriminant (Fisher 1936), halfway between the domains, of an image's channel means after the third block
-    of VGG-16. The correlations within a domain are mixed with none at all, half and half, for there are more channels
-    than images.
+    A linear discriminant (Fisher 1936) of an image's channel means after the third block of VGG-16. The correlations
+    within a domain are mixed with none at all, half and half, for there are about as many channels as images.
 
     Args:
         vgg: VGG-16 with the weights that it was published with, as of `networks.vgg`.
@@ -64,12 +63,12 @@ class Judge:
         scale = within.std(0) + 1e-6  # some channels see nothing at all
         correlations = (within / scale).T @ (within / scale) / len(within)
         between = (means["b"] - means["a"]) / scale
-        self.weights = np.linalg.solve(correlations + np.eye(len(scale)), between) / scale
-        self.middle = (means["a"] + means["b"]) / 2
+        weights = np.linalg.solve(correlations + np.eye(len(scale)), between) / scale
+        self.start, self.weights = means["a"], weights / (weights @ (means["b"] - means["a"]))
 
-    def __call__(self, image: Tensor) -> str:
-        """ "a" or "b", of an image (1, 3, H, W) in [0, 1]."""
-        return "b" if (self._see(image) - self.middle) @ self.weights > 0 else "a"
+    def __call__(self, image: Tensor) -> float:
+        """Of an image (1, 3, H, W) in [0, 1]: 0 for the mean of domain A, 1 for that of B; the border is at a half."""
+        return float((self._see(image) - self.start) @ self.weights)
 
     @torch.no_grad()
     def _see(self, image: Tensor) -> np.ndarray:
@@ -77,19 +76,21 @@ class Judge:
 
 
 def measure_translation(
-    translate: Translate, domains: Mapping[str, Sequence[Pair]], judge: Callable[[Tensor], str] | None = None
+    translate: Translate, domains: Mapping[str, Sequence[Pair]], judge: Callable[[Tensor], float] | None = None
 ) -> pd.DataFrame:
     """`measure` of the images of each domain, "a" and "b", whose name is in the column `domain` and before theirs.
 
-    With a `judge`, the column `taken` says of each translation whether it is taken for an image of the other domain,
-    100 or 0 %.
+    With a `judge` two columns more say how far each translation went: `moved`, which part of the way between the
+    domains, in %, and `taken`, whether it lies beyond the middle, 100 or 0 %.
     """
     tables = []
     for domain, pairs in domains.items():
         rows = measure({RESTORED: partial(way, translate, domain)}, pairs, score)
         if judge:
-            other = OTHER[domain]
-            rows["taken"] = [100.0 * (judge(translate(pair.input, other)) == other) for pair in pairs]
+            other, towards = OTHER[domain], {"a": 1, "b": -1}[domain]
+            real = np.array([judge(pair.input) for pair in pairs])
+            made = np.array([judge(translate(pair.input, other)) for pair in pairs])
+            rows["moved"], rows["taken"] = 100 * towards * (made - real), 100.0 * (towards * (made - 0.5) > 0)
         tables.append(rows.assign(domain=domain, image=f"{domain}/" + rows["image"]))
     return pd.concat(tables, ignore_index=True)
 

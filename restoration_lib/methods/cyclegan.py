@@ -69,8 +69,7 @@ class CycleGAN(Method):
         blocks: residual blocks of the generators.
         upsampling, norm, output: of the generators, see `networks.resnet`.
         losses: weight of each of LOSSES; an identity weight of 0 costs nothing.
-        discriminator_norm: of the discriminators: "batch", as the old-photo project's, "instance", as the paper's, or
-            "none", which leaves an image its cast and its contrast to be judged by.
+        discriminator_norm: of the old-photo discriminators: "batch", "instance" or "none"; the others have instance.
         discriminator_blur: side in pixels, odd, of a box that blurs the discriminators' images, twice; 1 leaves them
             sharp. Dust and grain give an aged image away at once; blurred, it is judged by its colours and
             contrast (as by the colour discriminator of WESPE, Ignatov et al. 2018, section 3).
@@ -93,7 +92,7 @@ class CycleGAN(Method):
         norm: str = "instance",
         output: str = "tanh",
         losses: dict[str, float],
-        discriminator_norm: str = "instance",
+        discriminator_norm: str = "batch",
         discriminator_blur: int = 1,
         ema_decay: float = 0.99,
         learning_rate: float = 2e-4,
@@ -116,7 +115,7 @@ class CycleGAN(Method):
             if architecture == "old_photo":
                 network = OldPhotoDiscriminator(features, discriminator_norm)
             else:
-                network = PatchGAN(features, halvings=3, images=1, norm=discriminator_norm)
+                network = PatchGAN(features, halvings=3, images=1)
             self.add(f"discriminator_{domain}", network, discriminator_learning_rate, betas, schedule)
             self.parts[f"pool_{domain}"] = ImagePool(pool_size)
 

@@ -19,23 +19,22 @@ def _layer(inputs: int, outputs: int, side: int, norm: str, stride: int) -> list
 class PatchGAN(nn.Module):
     """Patch discriminator (Pix2Pix, Isola et al. 2017, section 3.2.2), conditioned on the input or not.
 
-    Each logit judges a patch: 16, 34 or 70 pixels wide with 1, 2 or 3 halvings. InstanceNorm or none, so that the
+    Each logit judges a patch: 16, 34 or 70 pixels wide with 1, 2 or 3 halvings. InstanceNorm, so that the
     logits of an image do not depend on which others are judged with it.
 
     Args:
         features: channels of the first layer; doubled by each halving, up to eight times as many.
         halvings: number of stride-2 convolutions, 1 or more.
         images: how many it judges together: 2, input and candidate (Pix2Pix), or 1, the candidate (CycleGAN).
-        norm: "instance", or "none": a norm takes out the cast and the contrast of the image.
     """
 
-    def __init__(self, features: int = 32, halvings: int = 2, images: int = 2, norm: str = "instance"):
+    def __init__(self, features: int = 32, halvings: int = 2, images: int = 2):
         super().__init__()
         check("halvings", halvings, 1)
         widths = [min(2**level, 8) * features for level in range(halvings + 1)]
         layers = _layer(3 * images, features, 4, "none", stride=2)
         for level, (width, wider) in enumerate(pairwise(widths), start=1):
-            layers += _layer(width, wider, 4, norm, stride=2 if level < halvings else 1)
+            layers += _layer(width, wider, 4, "instance", stride=2 if level < halvings else 1)
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, padding=1))
 
     def forward(self, *images: Tensor) -> Tensor:

@@ -77,16 +77,18 @@ def test_the_judge_is_a_linear_discriminant_between_the_domains():
     within = (colours - colours.mean(1, keepdims=True)).reshape(80, 3)
     mixed = np.diag(within.std(0)) @ (np.corrcoef(within.T) + np.eye(3)) @ np.diag(within.std(0))
     weights = np.linalg.inv(mixed) @ (colours[1].mean(0) - colours[0].mean(0))
-    expected = (colours - colours.mean((0, 1))) @ weights > 0
-    found = np.array([[judge(x[None]) == "b" for x in domain] for domain in images])
-    np.testing.assert_array_equal(found, expected)
-    assert found[0].mean() < 0.1 and found[1].mean() > 0.9
+    start, end = colours.mean(1) @ weights
+    found = np.array([[judge(x[None]) for x in domain] for domain in images])
+    np.testing.assert_allclose(found, (colours @ weights - start) / (end - start), atol=1e-4)
+    assert (found[0] < 0.5).mean() > 0.9 and (found[1] > 0.5).mean() > 0.9
 
 
-def test_what_is_taken_for_the_other_domain_is_the_share_of_translations(translator):
-    domains = {"a": pairs(x=100, w=200), "b": pairs(y=150, z=129)}  # to 130, 230, and 140, 119
-    rows = translation.measure_translation(translator.translate, domains, lambda x: "b" if x.mean() > 0.5 else "a")
-    assert rows.set_index("image")["taken"].to_dict() == {"a/x.png": 100, "a/w.png": 100, "b/y.png": 0, "b/z.png": 100}
+def test_how_far_translations_go_is_what_the_judge_says(translator):
+    domains = {"a": pairs(x=51, w=153), "b": pairs(y=204, z=129)}  # to 81, 183, and 194, 119
+    rows = translation.measure_translation(translator.translate, domains, lambda x: float(x.mean())).set_index("image")
+    assert rows["taken"].to_dict() == {"a/x.png": 0, "a/w.png": 100, "b/y.png": 0, "b/z.png": 100}
+    expected = {"a/x.png": 30, "a/w.png": 30, "b/y.png": 10, "b/z.png": 10}
+    assert rows["moved"].to_dict() == pytest.approx({name: 100 * step / 255 for name, step in expected.items()}, 1e-3)
 
 
 def test_images_of_a_domain_are_their_own_targets():
