@@ -16,6 +16,7 @@ from restoration_lib.evaluation.measure import measure
 from restoration_lib.evaluation.metrics import ciede2000, psnr
 
 NAMES = ("round_trip", "identity", "colour_shift")
+JUDGED = ("moved", "taken")  # by a `Judge`
 OTHER = {"a": "b", "b": "a"}
 Translate = Callable[[Tensor, str], Tensor]  # an image (1, 3, H, W) and a domain, "a" or "b", to an image of that one
 Way = tuple[Tensor, Tensor, Tensor]  # there, back, and what the own domain's generator makes of it
@@ -55,7 +56,7 @@ class Judge:
         domains: training images of each domain, "a" and "b".
     """
 
-    def __init__(self, vgg: Callable[[Tensor], Sequence[Tensor]], domains: Mapping[str, Sequence[Pair]]):
+    def __init__(self, vgg: Callable[..., Sequence[Tensor]], domains: Mapping[str, Sequence[Pair]]):
         self.vgg = vgg
         seen = {domain: np.stack([self._see(pair.input) for pair in pairs]) for domain, pairs in domains.items()}
         means = {domain: features.mean(0) for domain, features in seen.items()}
@@ -72,7 +73,7 @@ class Judge:
 
     @torch.no_grad()
     def _see(self, image: Tensor) -> np.ndarray:
-        return self.vgg(image)[2].mean((0, 2, 3)).numpy()
+        return self.vgg(image, depth=3)[-1].mean((0, 2, 3)).numpy()
 
 
 def measure_translation(
@@ -90,7 +91,8 @@ def measure_translation(
             other, towards = OTHER[domain], {"a": 1, "b": -1}[domain]
             real = np.array([judge(pair.input) for pair in pairs])
             made = np.array([judge(translate(pair.input, other)) for pair in pairs])
-            rows["moved"], rows["taken"] = 100 * towards * (made - real), 100.0 * (towards * (made - 0.5) > 0)
+            values = 100 * towards * (made - real), 100.0 * (towards * (made - 0.5) > 0)
+            rows = rows.assign(**dict(zip(JUDGED, values, strict=True)))
         tables.append(rows.assign(domain=domain, image=f"{domain}/" + rows["image"]))
     return pd.concat(tables, ignore_index=True)
 

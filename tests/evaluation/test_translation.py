@@ -73,7 +73,7 @@ def test_the_judge_is_a_linear_discriminant_between_the_domains():
     colours = np.clip(np.array([[[0.4, 0.5, 0.5]], [[0.6, 0.4, 0.5]]]) + shared, 0, 1)
     images = torch.tensor(colours, dtype=torch.float32)[..., None, None].expand(-1, -1, -1, 4, 6)
     domains = {name: [Pair("", x[None], x[None]) for x in domain] for name, domain in zip("ab", images, strict=True)}
-    judge = translation.Judge(lambda image: [None, None, image], domains)
+    judge = translation.Judge(lambda image, depth: [None] * (depth - 1) + [image], domains)
     within = (colours - colours.mean(1, keepdims=True)).reshape(80, 3)
     mixed = np.diag(within.std(0)) @ (np.corrcoef(within.T) + np.eye(3)) @ np.diag(within.std(0))
     weights = np.linalg.inv(mixed) @ (colours[1].mean(0) - colours[0].mean(0))
