@@ -54,7 +54,7 @@ def shuffle(generator: str, channels: int, **weights: float):
 
 
 def cyclegan(architecture: str, crop: int, domains: tuple[str, str], degrade, losses: dict[str, float], **options):
-    """old_photos_256 and identity_long."""
+    """old_photos_256, and the networks of the paper."""
     sizes = {"architecture": architecture, "features": 16} | options
     split_a, split_b = splits.split_domains(*domains)
     a, b = (datasets.load(split["train"], 9 * crop // 8, 16, min_side=crop) for split in (split_a, split_b))

@@ -1,13 +1,15 @@
 """Make a data set of links to images that lie elsewhere: `python scripts/make_linked.py NAME DATA TARGET`.
 
-DATA holds the folders photos (ImageNet and BSDS500), coco, faces (Labeled Faces in the Wild), set5 and set14. NAME is
+DATA holds the folders photos (ImageNet and BSDS500), coco, faces (Labeled Faces in the Wild), set5, set14, and
+free_photos/train and free_photos/test (CID22 and CLIC 2025, whose images may be shown). NAME is
 
     photos_faces   photos in TARGET/train, the first 40 images of coco's val2017 in val, the first 100 faces in test
     photos_coco    photos and coco's train2017 in train, the first 40 of its val2017 in val, the others in test;
                    without bsdstrain_302003.jpg, which is Set5's woman
     sr_tests       TARGET/set5 and TARGET/set14
+    free_photos    the first 20 images of free_photos/test in val
 
-Keep TARGET outside the project: the images are for research only.
+Keep TARGET outside the project: the images are for research only, but for those of free_photos.
 """
 
 import sys
@@ -22,6 +24,9 @@ def parts(name: str, data: Path) -> dict[str, list[Path]]:
     """Images by the subfolder that receives their links."""
     if name == "sr_tests":
         return {part: list_images(data / part) for part in ("set5", "set14")}
+    if name == "free_photos":
+        train, test = (list_images(data / name / part) for part in ("train", "test"))
+        return {"train": train, "val": test[:20], "test": test[20:]}
     photos, coco = list_images(data / "photos"), list_images(data / "coco")
     first = [path for path in coco if "train2017" in path.relative_to(data / "coco").as_posix()]
     second = [path for path in coco if path not in first]

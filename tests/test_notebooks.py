@@ -82,7 +82,7 @@ def test_02_restores_old_photographs_and_06_translates(tmp_path, photos):
         Image.open(path).rotate(90, expand=True).save(tmp_path / "other" / path.name)
     restore = tiny("old_photos", tmp_path, base={"old": str(photos), "new": str(photos)} | small, grid={"seed": [0]})
     domains = {"domain_a": str(photos), "domain_b": str(tmp_path / "other")}
-    translate = tiny("identity", tmp_path, base=domains | small, grid={"losses.cycle": [10.0], "seed": [0]})
+    translate = tiny("identity", tmp_path, base=domains | small, grid={"losses.cycle": [0.5], "seed": [0]})
     assert run("sweep", restore, translate, out=tmp_path) == 0
     assert run("report", restore, translate, out=tmp_path) == 0
 
@@ -97,10 +97,12 @@ def test_02_restores_old_photographs_and_06_translates(tmp_path, photos):
     assert "| PSNR (dB) ↑, aged | SSIM ↑, aged | CIEDE2000 ↓, aged | checkerboard (dB) ↓, aged |" in table
     assert "| colour, half stretch |" in table
 
-    assert len(records(tmp_path, "identity")) == 2
+    found = records(tmp_path, "identity")
+    assert len(found) == 2
+    assert all(set(record["untouched"]) == {"a", "b"} and "taken" in record["rows"][0] for record in found.values())
     table = (tmp_path / "tiny" / "identity" / "table.md").read_text()
-    assert "| without identity mapping |" in table and "colour shift (CIEDE2000) ↓, cycle 10" in table
-    assert len(figures(tmp_path / "tiny" / "06b_identity_sweep")) == 5
+    assert "| without identity mapping |" in table and "colour shift (CIEDE2000) ↓, cycle 0.5" in table
+    assert len(figures(tmp_path / "tiny" / "06b_identity_sweep")) == 7
 
 
 @pytest.mark.slow

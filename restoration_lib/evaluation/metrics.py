@@ -85,6 +85,8 @@ METRICS = {
     "round_trip": Metric("round trip (dB)", 2, "↑"),
     "identity": Metric("identity (dB)", 2, "↑"),
     "colour_shift": Metric("colour shift (CIEDE2000)", 2, "↓"),
+    "moved": Metric("way to the other domain (%)", 0, "↑"),
+    "taken": Metric("taken for the other domain (%)", 0, "↑"),
     # scratches
     "coverage": Metric("damaged part", 3, ""),
     "inside": Metric("PSNR inside the damage (dB)", 2, "↑"),

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from restoration_lib.data.datasets import Pair
@@ -13,6 +15,7 @@ from restoration_lib.evaluation.measure import measure
 from restoration_lib.evaluation.metrics import ciede2000, psnr
 
 NAMES = ("round_trip", "identity", "colour_shift")
+JUDGED = ("moved", "taken")  # by a `Judge`
 OTHER = {"a": "b", "b": "a"}
 Translate = Callable[[Tensor, str], Tensor]  # an image (1, 3, H, W) and a domain, "a" or "b", to an image of that one
 Way = tuple[Tensor, Tensor, Tensor]  # there, back, and what the own domain's generator makes of it
@@ -36,11 +39,54 @@ def score(pair: Pair, made: Way) -> dict[str, float]:
     return dict(zip(NAMES, values, strict=True))
 
 
-def measure_translation(translate: Translate, domains: Mapping[str, Sequence[Pair]]) -> pd.DataFrame:
-    """`measure` of the images of each domain, "a" and "b", whose name is in the column `domain` and before theirs."""
+class Judge:
+    """Says where between the domains an image lies, having seen real images alone: none that was generated.
+
+    A linear discriminant (Fisher 1936) of an image's channel means after the third block of VGG-16. The correlations
+    within a domain are mixed with none at all, half and half, for there are about as many channels as images.
+
+    Args:
+        vgg: VGG-16 with the weights that it was published with, as of `networks.vgg`.
+        domains: training images of each domain, "a" and "b".
+    """
+
+    def __init__(self, vgg: Callable[..., Sequence[Tensor]], domains: Mapping[str, Sequence[Pair]]):
+        self.vgg = vgg
+        seen = {domain: np.stack([self._see(pair.input) for pair in pairs]) for domain, pairs in domains.items()}
+        means = {domain: features.mean(0) for domain, features in seen.items()}
+        within = np.concatenate([features - means[domain] for domain, features in seen.items()])
+        scale = within.std(0) + 1e-6  # some channels see nothing at all
+        correlations = (within / scale).T @ (within / scale) / len(within)
+        between = (means["b"] - means["a"]) / scale
+        weights = np.linalg.solve(correlations + np.eye(len(scale)), between) / scale
+        self.start, self.weights = means["a"], weights / (weights @ (means["b"] - means["a"]))
+
+    def __call__(self, image: Tensor) -> float:
+        """Of an image (1, 3, H, W) in [0, 1]: 0 for the mean of domain A, 1 for that of B; the border is at a half."""
+        return float((self._see(image) - self.start) @ self.weights)
+
+    @torch.no_grad()
+    def _see(self, image: Tensor) -> np.ndarray:
+        return self.vgg(image, depth=3)[-1].mean((0, 2, 3)).numpy()
+
+
+def measure_translation(
+    translate: Translate, domains: Mapping[str, Sequence[Pair]], judge: Callable[[Tensor], float] | None = None
+) -> pd.DataFrame:
+    """`measure` of the images of each domain, "a" and "b", whose name is in the column `domain` and before theirs.
+
+    With a `judge` two columns more say how far each translation went: `moved`, which part of the way between the
+    domains, in %, and `taken`, whether it lies beyond the middle, 100 or 0 %.
+    """
     tables = []
     for domain, pairs in domains.items():
         rows = measure({RESTORED: partial(way, translate, domain)}, pairs, score)
+        if judge:
+            other, towards = OTHER[domain], {"a": 1, "b": -1}[domain]
+            real = np.array([judge(pair.input) for pair in pairs])
+            made = np.array([judge(translate(pair.input, other)) for pair in pairs])
+            values = 100 * towards * (made - real), 100.0 * (towards * (made - 0.5) > 0)
+            rows = rows.assign(**dict(zip(JUDGED, values, strict=True)))
         tables.append(rows.assign(domain=domain, image=f"{domain}/" + rows["image"]))
     return pd.concat(tables, ignore_index=True)
 

@@ -11,16 +11,17 @@ from restoration_lib.checks import check_choice
 from restoration_lib.networks.fast import FewOutputsConv2d
 from restoration_lib.networks.layers import ResidualBlock, convolution, run_padded, shrink, upsample
 
-OUTPUTS = {"tanh": 3, "colour": 12}  # channels of the last convolution
+OUTPUTS = {"tanh": 3, "residual": 3, "colour": 12}  # channels of the last convolution
 LARGE = 512 * 512  # pixels from which on memory is dearer than time
 
 
 class TranslationGenerator(nn.Module):
     """Encoder, residual blocks, decoder. An image of any size comes back at its size.
 
-    With `output` "tanh" the layers draw the image anew, as both originals do. With "colour" they give each pixel a
-    3 x 3 matrix M and an offset b, and its colour x in [-1, 1] becomes x + M x + b: what the print has kept stays as
-    sharp as it was, and the training starts from the image instead of from grey. Its values may leave [0, 1].
+    With `output` "tanh" the layers draw the image anew, as both originals do. The two others start from the image
+    instead of from grey, and their values may leave [0, 1]. With "residual" the layers draw what is added to it, of
+    which they are free to make texture. With "colour" they give each pixel a 3 x 3 matrix M and an offset b, and its
+    colour x in [-1, 1] becomes x + M x + b: what the print has kept stays as sharp as it was.
 
     Args:
         features: channels of the first convolution; doubled by each of the other two.
@@ -28,7 +29,7 @@ class TranslationGenerator(nn.Module):
         upsampling: "transposed" or "resize", see `layers.upsample`.
         norm: "instance", "batch" or "none". A norm takes the image's contrast out before anything has measured it:
             with the output "colour", "none" belongs.
-        output: "tanh" or "colour".
+        output: "tanh", "residual" or "colour".
     """
 
     fold: int  # product of the encoder's strides; sides that it does not divide are padded and cut again
@@ -54,13 +55,15 @@ class TranslationGenerator(nn.Module):
             nn.ReLU(True),
             *self.last(f, OUTPUTS[output], upsampling),
         )
-        if output == "colour":
+        if output != "tanh":
             shrink(self.layers[-1])  # start near the image itself
 
     def forward(self, images: Tensor) -> Tensor:
         maps = run_padded(self._draw, 2 * images - 1, self.fold).float()
         if self.output == "tanh":
             return (maps.tanh() + 1) / 2
+        if self.output == "residual":
+            return images + maps / 2
         maps, x = maps.contiguous(), (2 * images - 1).contiguous()  # products of channels are slow in channels_last
         matrix, offset = maps[:, :9].unflatten(1, (3, 3)), maps[:, 9:]
         return (x + (matrix * x[:, None]).sum(2) + offset + 1) / 2

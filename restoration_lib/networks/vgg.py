@@ -31,8 +31,11 @@ class VGG(nn.Module):
         self.load_state_dict(tensors, assign=True)
         self.requires_grad_(False)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor, depth: int = 5) -> list[Tensor]:
         """Maps after the last ReLU of each block, relu1_2 to relu5_3 or relu5_4, of images (N, 3, H, W) in [0, 1].
+
+        Args:
+            depth: how many blocks; those after them are not computed.
 
         Raises:
             ValueError: a side below 16 pixels, of which four halvings leave nothing.
@@ -41,7 +44,7 @@ class VGG(nn.Module):
             raise ValueError(f"VGG: images of {tuple(images.shape[-2:])} px are too small, take 16 px or more")
         mean, deviation = (images.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
         x, maps, layers = (images - mean) / deviation, [], iter(self.children())
-        for block in self.blocks:
+        for block in self.blocks[:depth]:
             if maps:
                 x = F.max_pool2d(x, 2)
             for _ in block:

@@ -169,7 +169,7 @@ def test_the_arrow_points_where_the_less_damaged_image_is(name):
 
 
 def test_every_metric_of_a_score_stands_in_the_table():
-    of_scores = {*scratches.NAMES, *super_resolution.NAMES, *translation.NAMES}
+    of_scores = {*scratches.NAMES, *super_resolution.NAMES, *translation.NAMES, *translation.JUDGED}
     of_images = {name for name, metric in METRICS.items() if metric.function}
     assert of_images == {"psnr", "ssim", "ciede2000", "checkerboard", "lpips"}
     assert of_scores | of_images == set(METRICS)

@@ -67,6 +67,31 @@ def test_the_way_of_an_image_goes_there_and_back_and_through_its_own_generator(t
         np.testing.assert_allclose(255 * image, np.full((1, 3, 12, 15), level), atol=1e-3)
 
 
+def test_the_judge_is_a_linear_discriminant_between_the_domains():
+    """Of features that are the colours themselves, against the formula with NumPy's correlations."""
+    rng = np.random.default_rng(0)
+    shared = rng.normal(0, 0.1, (2, 40, 1)) * [1, 1, 0] + rng.normal(0, 0.05, (2, 40, 3))
+    colours = np.clip(np.array([[[0.4, 0.5, 0.5]], [[0.6, 0.4, 0.5]]]) + shared, 0, 1)
+    images = torch.tensor(colours, dtype=torch.float32)[..., None, None].expand(-1, -1, -1, 4, 6)
+    domains = {name: [Pair("", x[None], x[None]) for x in domain] for name, domain in zip("ab", images, strict=True)}
+    judge = translation.Judge(lambda image, depth: [None] * (depth - 1) + [image], domains)
+    within = (colours - colours.mean(1, keepdims=True)).reshape(80, 3)
+    mixed = np.diag(within.std(0)) @ (np.corrcoef(within.T) + np.eye(3)) @ np.diag(within.std(0))
+    weights = np.linalg.inv(mixed) @ (colours[1].mean(0) - colours[0].mean(0))
+    start, end = colours.mean(1) @ weights
+    found = np.array([[judge(x[None]) for x in domain] for domain in images])
+    np.testing.assert_allclose(found, (colours @ weights - start) / (end - start), atol=1e-4)
+    assert (found[0] < 0.5).mean() > 0.9 and (found[1] > 0.5).mean() > 0.9
+
+
+def test_how_far_translations_go_is_what_the_judge_says(translator):
+    domains = {"a": pairs(x=51, w=153), "b": pairs(y=204, z=129)}  # to 81, 183, and 194, 119
+    rows = translation.measure_translation(translator.translate, domains, lambda x: float(x.mean())).set_index("image")
+    assert rows["taken"].to_dict() == {"a/x.png": 0, "a/w.png": 100, "b/y.png": 0, "b/z.png": 100}
+    expected = {"a/x.png": 30, "a/w.png": 30, "b/y.png": 10, "b/z.png": 10}
+    assert rows["moved"].to_dict() == pytest.approx({name: 100 * step / 255 for name, step in expected.items()}, 1e-3)
+
+
 def test_images_of_a_domain_are_their_own_targets():
     images = Images()
     pixels = np.random.default_rng(0).integers(0, 256, (20, 26, 3), dtype=np.uint8)

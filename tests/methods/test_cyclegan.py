@@ -94,7 +94,7 @@ def copies(method):
     return {name: copy.deepcopy(network) for name, network in method.networks.items()}
 
 
-@pytest.mark.parametrize("output", ["tanh", "colour"])
+@pytest.mark.parametrize("output", ["tanh", "residual", "colour"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_terms_of_a_step_equal_those_worked_out_by_hand(architecture, output):
     weights = {"adversarial": 2.0, "cycle": 7.0, "identity": 3.0}
@@ -251,7 +251,7 @@ def test_the_eight_paths_lead_through_the_right_generators():
             {"upsampling": "shuffle", "architecture": "resnet"},
             "upsampling: expected one of transposed, resize, got 'shuffle'",
         ),
-        ({"output": "sigmoid"}, "output: expected one of tanh, colour, got 'sigmoid'"),
+        ({"output": "sigmoid"}, "output: expected one of tanh, residual, colour, got 'sigmoid'"),
         ({"losses": LOSSES | {"cycle": -1.0}}, "losses: cycle: expected a number, 0 or more, got -1.0"),
         ({"losses": LOSSES | {"identity": -0.5}}, "losses: identity: expected a number, 0 or more, got -0.5"),
         ({"losses": LOSSES | {"l1": 1.0}}, "losses: expected any of adversarial, cycle, identity, got 'l1'"),

@@ -124,3 +124,18 @@ def test_colour_output_is_a_matrix_and_an_offset_for_each_pixel(kind, upsampling
     x = 2 * images.movedim(1, -1).numpy() - 1
     expected = (x + x @ matrix.numpy().T + offset.numpy() + 1) / 2
     np.testing.assert_allclose(generator(images).detach().movedim(1, -1).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+def test_residual_output_is_added_to_the_image(kind, upsampling):
+    generator = GENERATORS[kind](4, 1, upsampling, output="residual")
+    images = torch.rand(2, 3, 21, 30)
+    assert (generator(images) - images).abs().mean() < 0.15  # it starts near the image
+    last = generator.layers[-1]
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
+    assert_close(generator(images), images)
+    with torch.no_grad():
+        last.bias.copy_(torch.tensor([0.2, 0.0, -1.0]))  # of images in [-1, 1]
+    assert_close(generator(images), images + torch.tensor([0.1, 0.0, -0.5]).view(3, 1, 1))

@@ -57,6 +57,12 @@ def test_an_image_that_is_too_small_is_refused():
         VGG(tensors_of(untrained_vgg16()))(torch.rand(1, 3, 15, 40))
 
 
+def test_the_first_blocks_alone_are_the_first_of_all():
+    network, images = VGG(tensors_of(untrained_vgg16())), torch.rand(1, 3, 32, 48)
+    found, every = network(images, depth=3), network(images)
+    assert len(found) == 3 and all(torch.equal(one, other) for one, other in zip(found, every[:3], strict=True))
+
+
 def test_a_gradient_goes_through_to_the_image_and_leaves_the_weights_alone():
     network = VGG(tensors_of(untrained_vgg16()))
     image = torch.rand(1, 3, 16, 16, requires_grad=True)
