@@ -129,7 +129,7 @@ def test_colour_output_is_a_matrix_and_an_offset_for_each_pixel(kind, upsampling
 @pytest.mark.parametrize("kind", GENERATORS)
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
 def test_residual_output_is_added_to_the_image(kind, upsampling):
-    generator = GENERATORS[kind](4, 1, upsampling, output="residual")
+    generator = GENERATORS[kind](4, 1, upsampling, "instance", "residual")
     images = torch.rand(2, 3, 21, 30)
     assert (generator(images) - images).abs().mean() < 0.15  # it starts near the image
     last = generator.layers[-1]
