@@ -11,7 +11,7 @@ Prints one JSON line a model, for a colour photograph of so many megapixels, 3:2
                    took
 
 `restore_cpu.jsonl` has the rows of one thread (OMP_NUM_THREADS=1: the times are then the processor's) at 48 megapixels,
-but for enlarge-4x, which has not run whole there. Each model runs in a process of its own.
+of enlarge-4x at 12. Each model runs in a process of its own.
 """
 
 import argparse
