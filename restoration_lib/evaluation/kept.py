@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from restoration_lib.data.datasets import Pair
 from restoration_lib.filesystem import digest_of_code, replacing
 
@@ -50,6 +52,20 @@ def metrics(
                     unfinished.write_text(json.dumps([make(restore, pair) for pair in pairs]))
             known[name] = json.loads(path.read_text())
     return known
+
+
+def arrays(
+    what: str, pairs: Sequence[Pair], folder: Path, make: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Arrays that `make` measures of pairs, read from `folder` if `what` was measured of the same pairs before."""
+    text = f"{what} {digest_of_code(CODE, LIBRARIES)}\n{_content(pairs)}"
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
+            np.savez(file, **make())
+    with np.load(path) as found:
+        return dict(found)
 
 
 def _content(pairs: Sequence[Pair]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from restoration_lib.data.datasets import Pair
 from restoration_lib.data.files import to_uint8
+from restoration_lib.evaluation import kept
 from restoration_lib.evaluation.baselines import RESTORED
 from restoration_lib.evaluation.measure import measure
 from restoration_lib.evaluation.metrics import ciede2000, psnr
@@ -48,10 +50,22 @@ class Judge:
     Args:
         vgg: VGG-16 with the weights that it was published with, as of `networks.vgg`.
         domains: training images of each domain, "a" and "b".
+        folder: where what was measured of them is kept, see `evaluation.kept`.
     """
 
-    def __init__(self, vgg: Callable[..., Sequence[Tensor]], domains: Mapping[str, Sequence[Pair]]):
+    def __init__(
+        self,
+        vgg: Callable[..., Sequence[Tensor]],
+        domains: Mapping[str, Sequence[Pair]],
+        folder: Path | None = None,
+    ):
         self.vgg = vgg
+        make = partial(self._measured, domains)
+        what = f"judge, {len(domains['a'])} of a"
+        found = kept.arrays(what, [*domains["a"], *domains["b"]], folder, make) if folder else make()
+        self.start, self.weights = found["start"], found["weights"]
+
+    def _measured(self, domains: Mapping[str, Sequence[Pair]]) -> dict[str, np.ndarray]:
         seen = {domain: np.stack([self._see(pair.input) for pair in pairs]) for domain, pairs in domains.items()}
         means = {domain: features.mean(0) for domain, features in seen.items()}
         within = np.concatenate([features - means[domain] for domain, features in seen.items()])
@@ -59,7 +73,7 @@ class Judge:
         correlations = (within / scale).T @ (within / scale) / len(within)
         between = (means["b"] - means["a"]) / scale
         weights = np.linalg.solve(correlations + np.eye(len(scale)), between) / scale
-        self.start, self.weights = means["a"], weights / (weights @ (means["b"] - means["a"]))
+        return {"start": means["a"], "weights": weights / (weights @ (means["b"] - means["a"]))}
 
     def __call__(self, image: Tensor) -> float:
         """Of an image (1, 3, H, W) in [0, 1]: 0 for the mean of domain A, 1 for that of B; the border is at a half."""
@@ -68,6 +82,12 @@ class Judge:
     @torch.no_grad()
     def _see(self, image: Tensor) -> np.ndarray:
         return self.vgg(image, depth=3)[-1].mean((0, 2, 3)).numpy()
+
+
+def untouched(domains: Mapping[str, Sequence[Pair]], judge: Callable[[Tensor], float]) -> dict[str, float]:
+    """How many images of each domain are taken for the other's, as they are: of a good judge 0 %."""
+    sides = {domain: np.array([judge(pair.input) for pair in pairs]) > 0.5 for domain, pairs in domains.items()}
+    return {domain: round(100 * float(np.mean(is_b == (domain == "a"))), 1) for domain, is_b in sides.items()}
 
 
 def measure_translation(

@@ -67,14 +67,14 @@ def test_the_way_of_an_image_goes_there_and_back_and_through_its_own_generator(t
         np.testing.assert_allclose(255 * image, np.full((1, 3, 12, 15), level), atol=1e-3)
 
 
-def test_the_judge_is_a_linear_discriminant_between_the_domains():
+def test_the_judge_is_a_linear_discriminant_between_the_domains(tmp_path):
     """Of features that are the colours themselves, against the formula with NumPy's correlations."""
     rng = np.random.default_rng(0)
     shared = rng.normal(0, 0.1, (2, 40, 1)) * [1, 1, 0] + rng.normal(0, 0.05, (2, 40, 3))
     colours = np.clip(np.array([[[0.4, 0.5, 0.5]], [[0.6, 0.4, 0.5]]]) + shared, 0, 1)
     images = torch.tensor(colours, dtype=torch.float32)[..., None, None].expand(-1, -1, -1, 4, 6)
     domains = {name: [Pair("", x[None], x[None]) for x in domain] for name, domain in zip("ab", images, strict=True)}
-    judge = translation.Judge(lambda image, depth: [None] * (depth - 1) + [image], domains)
+    judge = translation.Judge(lambda image, depth: [None] * (depth - 1) + [image], domains, tmp_path / "kept")
     within = (colours - colours.mean(1, keepdims=True)).reshape(80, 3)
     mixed = np.diag(within.std(0)) @ (np.corrcoef(within.T) + np.eye(3)) @ np.diag(within.std(0))
     weights = np.linalg.inv(mixed) @ (colours[1].mean(0) - colours[0].mean(0))
@@ -82,6 +82,12 @@ def test_the_judge_is_a_linear_discriminant_between_the_domains():
     found = np.array([[judge(x[None]) for x in domain] for domain in images])
     np.testing.assert_allclose(found, (colours @ weights - start) / (end - start), atol=1e-4)
     assert (found[0] < 0.5).mean() > 0.9 and (found[1] > 0.5).mean() > 0.9
+    taken = translation.untouched(domains, judge)
+    assert taken == {"a": 100 * (found[0] > 0.5).mean(), "b": 100 * (found[1] < 0.5).mean()}
+    again = translation.Judge(None, domains, tmp_path / "kept")
+    np.testing.assert_array_equal(again.weights, judge.weights)
+    with pytest.raises(TypeError):  # of other images it has to look
+        translation.Judge(None, {"a": domains["b"], "b": domains["a"]}, tmp_path / "kept")
 
 
 def test_how_far_translations_go_is_what_the_judge_says(translator):
