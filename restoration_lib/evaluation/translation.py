@@ -1,7 +1,7 @@
 """Scores of a translation between two domains, which has no targets: of what there is without them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -100,11 +100,12 @@ def measure_translation(
     """
     tables = []
     for domain, pairs in domains.items():
-        rows = measure({RESTORED: partial(way, translate, domain)}, pairs, score)
+        ways = cache(partial(way, translate, domain))  # scored, and judged
+        rows = measure({RESTORED: ways}, pairs, score)
         if judge:
-            other, towards = OTHER[domain], {"a": 1, "b": -1}[domain]
+            towards = {"a": 1, "b": -1}[domain]
             real = np.array([judge(pair.input) for pair in pairs])
-            made = np.array([judge(translate(pair.input, other)) for pair in pairs])
+            made = np.array([judge(ways(pair)[0]) for pair in pairs])
             values = 100 * towards * (made - real), 100.0 * (towards * (made - 0.5) > 0)
             rows = rows.assign(**dict(zip(JUDGED, values, strict=True)))
         tables.append(rows.assign(domain=domain, image=f"{domain}/" + rows["image"]))

@@ -108,16 +108,21 @@ def test_a_plain_colour_stays_plain_up_to_the_borders(kind):
     assert_close(drawn, drawn[..., :1, :1].expand_as(drawn))
 
 
-@pytest.mark.parametrize("kind", GENERATORS)
-@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
-def test_colour_output_is_a_matrix_and_an_offset_for_each_pixel(kind, upsampling):
-    generator = GENERATORS[kind](4, 1, upsampling, "none", "colour")
-    images = torch.rand(2, 3, 21, 30)
-    assert (generator(images) - images).abs().mean() < 0.15  # it starts near the image
+def starting_at(images, generator):
+    """The generator, which starts near the images, and its last layer, set to zeros: now it makes the images."""
+    assert (generator(images) - images).abs().mean() < 0.15
     last = generator.layers[-1]
     for parameter in last.parameters():
         nn.init.zeros_(parameter)
     assert_close(generator(images), images)
+    return generator, last
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+def test_colour_output_is_a_matrix_and_an_offset_for_each_pixel(kind, upsampling):
+    images = torch.rand(2, 3, 21, 30)
+    generator, last = starting_at(images, GENERATORS[kind](4, 1, upsampling, "none", "colour"))
     matrix, offset = torch.randn(3, 3), torch.randn(3)
     with torch.no_grad():
         last.bias.copy_(torch.cat([matrix.flatten(), offset]))
@@ -129,13 +134,8 @@ def test_colour_output_is_a_matrix_and_an_offset_for_each_pixel(kind, upsampling
 @pytest.mark.parametrize("kind", GENERATORS)
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
 def test_residual_output_is_added_to_the_image(kind, upsampling):
-    generator = GENERATORS[kind](4, 1, upsampling, "instance", "residual")
     images = torch.rand(2, 3, 21, 30)
-    assert (generator(images) - images).abs().mean() < 0.15  # it starts near the image
-    last = generator.layers[-1]
-    for parameter in last.parameters():
-        nn.init.zeros_(parameter)
-    assert_close(generator(images), images)
+    generator, last = starting_at(images, GENERATORS[kind](4, 1, upsampling, "instance", "residual"))
     with torch.no_grad():
         last.bias.copy_(torch.tensor([0.2, 0.0, -1.0]))  # of images in [-1, 1]
     assert_close(generator(images), images + torch.tensor([0.1, 0.0, -0.5]).view(3, 1, 1))
