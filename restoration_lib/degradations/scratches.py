@@ -190,16 +190,18 @@ def _walk(
 
 def _paint(y: np.ndarray, x: np.ndarray, radius: np.ndarray, height: int, width: int) -> Cover:
     """What round dabs cover; those thinner than a pixel are paler."""
-    reach = math.ceil(radius.max() + 0.5) + 1
-    steps = np.arange(-reach, reach + 1)
+    reach = math.ceil(max(radius.max(), 0.5) + 0.5)
+    steps = np.arange(1 - reach, reach + 1)
     y, x, radius = (values[:, None, None] for values in (y, x, radius))
     rows, columns = np.floor(y).astype(int) + steps[:, None], np.floor(x).astype(int) + steps
     cover = (np.maximum(radius, 0.5) + 0.5 - np.hypot(rows - y, columns - x)).clip(0, 1) * (2 * radius).clip(max=1)
     inside = (cover > 0) & (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    layer = np.zeros(height * width, dtype=np.float32)
-    np.maximum.at(layer, (rows * width + columns)[inside], cover[inside].astype(np.float32))
+    pixels = (rows * width + columns)[inside]
+    first = pixels.min(initial=height * width)
+    layer = np.zeros(pixels.max(initial=first) + 1 - first, dtype=np.float32)  # of the rows it touches alone
+    np.maximum.at(layer, pixels - first, cover[inside].astype(np.float32))
     place = np.flatnonzero(layer > 0)  # of booleans: many times faster than of floats
-    return place, layer[place]
+    return first + place, layer[place]
 
 
 def _lay(overlay: Tensor, shape: Sequence[int], scale: Range, most: float, generator: torch.Generator | None) -> Cover:
