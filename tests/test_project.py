@@ -87,8 +87,11 @@ def test_every_profile_of_every_sweep_fits_its_notebook(path):
 def test_the_readme_shows_what_is_published():
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
     block = text.split(publish.BEGIN, 1)[1].split(publish.END, 1)[0].strip()
-    assert block == publish.summary_table(PUBLISHED, publish.SUMMARY)
-    assert len(block.splitlines()) == 7
+    table, _, findings = block.split("\n\n")
+    assert table == publish.summary_table(PUBLISHED, publish.SUMMARY)
+    assert len(table.splitlines()) == 7
+    assert findings == publish.findings(PUBLISHED, publish.FINDINGS)
+    assert len(findings.splitlines()) == 3
     everything = (PUBLISHED / "README.md").read_text(encoding="utf-8")
     assert everything.strip() == (publish.TITLE + publish.overviews(PUBLISHED)).strip()
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from restoration_lib.evaluation.baselines import FIXED, INPUT, TRUE_MASK
@@ -13,10 +14,15 @@ from restoration_lib.experiments.notebooks import PROJECT, ExperimentError, is_c
 from restoration_lib.experiments.sweep_file import read_yaml
 
 README, SUMMARY = PROJECT / "README.md", PROJECT / "notebooks" / "summary.yaml"
+FINDINGS = PROJECT / "notebooks" / "findings.yaml"
 BEGIN, END = "<!-- results: begin (written by `restoration report`) -->", "<!-- results: end -->"
 TITLE = "# Published results\n\nWritten by `restoration report`; the rows and figures are in the folders.\n\n"
 UNPUBLISHED = (runs.CHECKPOINTS, "error.txt")
 IMAGES = ("notebook.ipynb", runs.FIGURES)
+EXPLAINED = (
+    "What one change does, image by image: the mean difference, in brackets its 95 % bootstrap interval over images\n"
+    "and the range of single seeds. An interval that contains 0, or seeds on both sides of it, is no finding.\n"
+)
 LIMIT = 15_000_000  # bytes that a published profile may hold: a clone stays small
 
 
@@ -94,17 +100,19 @@ def overviews(published: Path) -> str:
 
 
 def write_readme(published: Path, readme: Path) -> None:
-    """Replace the block between the README's marks by a row for each system.
+    """Replace the block between the README's marks by a row for each system, and the findings.
 
     Raises:
-        ExperimentError: the README lacks the marks, or a row that notebooks/summary.yaml names is not published.
+        ExperimentError: the README lacks the marks, or a row that notebooks/summary.yaml or findings.yaml names is not
+            published.
     """
     text = readme.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ExperimentError(f"{readme.name}: the marks {BEGIN} and {END} are missing")
-    readme.write_text(f"{before}{BEGIN}\n{summary_table(published, SUMMARY)}\n{END}{after}", encoding="utf-8")
+    block = f"{summary_table(published, SUMMARY)}\n\n{EXPLAINED}\n{findings(published, FINDINGS)}"
+    readme.write_text(f"{before}{BEGIN}\n{block}\n{END}{after}", encoding="utf-8")
 
 
 def summary_table(published: Path, path: Path) -> str:
@@ -116,10 +124,7 @@ def summary_table(published: Path, path: Path) -> str:
     for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
         folder = published / entry["sweep"]
         [(parameter, value)] = entry["column"].items()
-        records = runs.read_all(folder)
-        if not records:
-            raise ExperimentError(f"{path.name}: {entry['sweep']}: nothing of it is published")
-        summary, metric = tables.over_seeds(runs.rows(records), parameter), entry["metric"]
+        summary, metric = tables.over_seeds(_published_rows(folder, path), parameter), entry["metric"]
         classical = [row for row in FIXED if row not in (INPUT, TRUE_MASK)]  # the true mask is an oracle's
         best = entry.get("instead") or tables.best_of(summary, classical, value, metric)
         cells = [tables.cell(summary, (row, value), metric) for row in (INPUT, best, entry["ours"])]
@@ -133,3 +138,25 @@ def summary_table(published: Path, path: Path) -> str:
             f"| {entry['meaning']} |"
         )
     return "\n".join(lines)
+
+
+def findings(published: Path, path: Path) -> str:
+    """Markdown: a line for each entry of the file, of what a change does, by `tables.effect`."""
+    items = []
+    for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
+        rows = _published_rows(published / entry["sweep"], path)
+        [(column, value)] = entry["column"].items()
+        pair = entry["with"], entry["without"]
+        if unknown := set(pair) - set(tables.name_rows(rows)["row"]):
+            raise ExperimentError(f"{path.name}: {entry['sweep']}: no row {min(unknown)} is published")
+        link = (Path("results/published") / entry["sweep"]).as_posix()
+        items.append(f"- [{entry['change']}]({link}): {tables.effect(rows, column, value, pair, entry['metrics'])}.")
+    return "\n".join(items)
+
+
+def _published_rows(folder: Path, path: Path) -> pd.DataFrame:
+    """The rows of a published sweep's runs, which the file `path` names."""
+    records = runs.read_all(folder)
+    if not records:
+        raise ExperimentError(f"{path.name}: {folder.parent.name}/{folder.name}: nothing of it is published")
+    return runs.rows(records)

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import bootstrap
 
 from restoration_lib.evaluation.baselines import FIXED, RESTORED
-from restoration_lib.evaluation.metrics import METRICS
+from restoration_lib.evaluation.metrics import METRICS, Metric
 from restoration_lib.experiments import runs
 from restoration_lib.experiments.notebooks import VARIANT, ExperimentError
 from restoration_lib.experiments.sweep_file import read_yaml
@@ -121,6 +121,19 @@ def paired_differences(
                 "images": len(images),
             }
     return pd.DataFrame.from_dict(table, orient="index")
+
+
+def effect(rows: pd.DataFrame, column: str, value: object, pair: tuple[str, str], metrics: Sequence[str]) -> str:
+    """`paired_differences` of a pair in one column as words: each metric's mean difference, then in brackets its
+    interval and the range of single seeds."""
+    rows = rows[rows[column] == value]
+    return ", ".join(_effect(paired_differences(rows, column, [pair], name).iloc[0], METRICS[name]) for name in metrics)
+
+
+def _effect(found: pd.Series, metric: Metric) -> str:
+    shown = {name: f"{round(number, metric.decimals) + 0:+.{metric.decimals}f}" for name, number in found.items()}
+    text = "{difference} ({low} to {high}; seeds {seed_low} to {seed_high})".format(**shown)
+    return f"{metric.name} {text.replace('-', '−')}"
 
 
 def _interval(values: pd.Series) -> tuple[float, float]:

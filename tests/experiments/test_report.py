@@ -30,6 +30,14 @@ ENTRY = {
     "ours": "strong",
     "meaning": "better than nothing",
 }
+FINDING = {
+    "change": "Being strong",
+    "sweep": "quick/losses",
+    "column": {"rate": 1.0},
+    "with": "strong",
+    "without": "plain",
+    "metrics": ["psnr"],
+}
 
 
 def write_run(folder, variant, rate, seed, psnr):
@@ -77,7 +85,9 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text(f"before\n{publish.BEGIN}\nold\n{publish.END}\nafter\n")
     (tmp_path / "summary.yaml").write_text(yaml.safe_dump([ENTRY]))
     monkeypatch.setattr(publish, "README", tmp_path / "README.md")
+    (tmp_path / "findings.yaml").write_text(yaml.safe_dump([FINDING]))
     monkeypatch.setattr(publish, "SUMMARY", tmp_path / "summary.yaml")
+    monkeypatch.setattr(publish, "FINDINGS", tmp_path / "findings.yaml")
     monkeypatch.setattr(runs, "commit", lambda: "abc")
     return tmp_path
 
@@ -256,13 +266,18 @@ def test_publish_copies_what_is_to_be_read_and_renews_the_readme(project):
     text = (project / "README.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     block = text.split(publish.BEGIN)[1].split(publish.END)[0]
-    assert block.strip() == publish.summary_table(project / "results" / "published", project / "summary.yaml")
-    assert len(block.strip().splitlines()) == 3, "a row for each system that is named, and no more"
+    table, explained, findings = block.strip().split("\n\n")
+    assert table == publish.summary_table(project / "results" / "published", project / "summary.yaml")
+    assert len(table.splitlines()) == 3, "a row for each system that is named, and no more"
+    assert explained + "\n" == publish.EXPLAINED
+    assert findings == (
+        "- [Being strong](results/published/quick/losses): PSNR (dB) +1.00 (+nan to +nan; seeds +1.00 to +1.00)."
+    )
     (project / "results" / "quick").rename(project / "results" / "full")
     assert run_report(project, "--publish", profile="full") == 0
     text = (project / "results" / "published" / "README.md").read_text()
     assert text.index("(full/losses), full profile") < text.index("(quick/losses), quick profile")
-    assert (project / "README.md").read_text().count("losses") == 1
+    assert (project / "README.md").read_text().count("[shuffled pixels]") == 1
 
 
 def test_what_was_published_before_goes(project):
@@ -368,6 +383,21 @@ def test_a_readme_whose_row_is_not_published_stays(project, capsys):
     assert run_report(project, "--publish") == 2
     assert capsys.readouterr().err == "report: summary.yaml: quick/losses: no row strange is published\n"
     assert (project / "README.md").read_text() == before
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"without": "strange"}, "quick/losses: no row strange is published"),
+        ({"sweep": "full/losses"}, "full/losses: nothing of it is published"),
+    ],
+)
+def test_a_finding_about_what_is_not_published(project, changes, message):
+    assert run_report(project, "--publish") == 0
+    path = project / "findings.yaml"
+    path.write_text(yaml.safe_dump([FINDING | changes]))
+    with pytest.raises(publish.ExperimentError, match=f"^findings.yaml: {message}$"):
+        publish.findings(project / "results" / "published", path)
 
 
 METHODS = {

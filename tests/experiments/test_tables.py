@@ -107,6 +107,13 @@ def test_paired_differences_of_means_and_seeds(rows):
     assert table["images"] == 2
 
 
+def test_an_effect_in_words(rows):
+    found = tables.paired_differences(rows, "rate", [("b", "a")]).iloc[0]
+    low, high = (f"{found[side]:.2f}".replace("-", "−") for side in ("low", "high"))
+    words = tables.effect(rows, "rate", 1.0, ("b", "a"), ["psnr", "ssim"])
+    assert words.startswith(f"PSNR (dB) −2.75 ({low} to {high}; seeds −3.50 to −2.00), SSIM −0.0275 (")
+
+
 def test_bootstrap_interval_is_near_the_normal_one_for_many_images():
     rng = np.random.default_rng(0)
     a, b = rng.normal(30, 3, 400), rng.normal(29, 3, 400)
