@@ -1,8 +1,8 @@
-"""A shipped network as a method, so that a notebook can show and measure it in place of one that it trains."""
+"""Shipped networks in notebooks: shown and measured in place of one that is trained, or where a training begins."""
 
 from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from restoration_lib.checks import check_choice, check_names
 from restoration_lib.degradations.scratches import VISIBLE, damage_mask
@@ -50,3 +50,19 @@ def shipped(name: str, weights: str) -> Shipped | None:
     """
     check_choice("weights", weights, ("", SHIPPED))
     return Shipped(name) if weights else None
+
+
+def begin_with(network: nn.Module, name: str, start: str) -> None:
+    """For the parameter `start` of a notebook: give a network the weights of the shipped model of this name; "" leaves
+    it as it is.
+
+    Raises:
+        ValueError: `start` is neither "" nor "shipped"; the network is of another kind or size than the shipped one.
+        WeightsError: as `weights.load`.
+    """
+    check_choice("start", start, ("", SHIPPED))
+    if start:
+        try:
+            network.load_state_dict(load(name).state_dict())
+        except RuntimeError:
+            raise ValueError(f"start: the shipped {name!r} is of another kind or size, see its card") from None

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from restoration_lib.restore import weights
-from restoration_lib.restore.shipped import shipped
+from restoration_lib.restore.shipped import begin_with, shipped
 from restoration_lib.restore.weights import MODELS, Model, WeightsError, card, load, record, ship
 
 CARD = """# shuffled
@@ -123,3 +123,17 @@ def test_a_shipped_model_is_a_method_that_has_nothing_to_learn(register, of_chan
         shipped("scratches", "best")
     with pytest.raises(ValueError, match=r"model: expected any of .* did you mean scratches"):
         shipped("scratch", "shipped")
+
+
+def test_a_training_begins_with_a_shipped_network(register, of_chance):
+    register("shuffled", of_chance("shuffled"))
+    network, images = of_chance("shuffled"), torch.rand(1, 3, 20, 24)
+    before = network(images)
+    begin_with(network, "shuffled", "")
+    assert torch.equal(network(images), before)
+    begin_with(network, "shuffled", "shipped")
+    assert torch.equal(network(images), load("shuffled")(images))
+    with pytest.raises(ValueError, match="start: expected"):
+        begin_with(network, "shuffled", "best")
+    with pytest.raises(ValueError, match="start: the shipped 'shuffled' is of another kind or size"):
+        begin_with(of_chance("enlarge-2x"), "shuffled", "shipped")
