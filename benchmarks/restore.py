@@ -10,8 +10,8 @@ Prints one JSON line a model, for a colour photograph of so many megapixels, 3:2
                    take on the sizes of one tile, in its precision, as often as the tiles are many, by the time that it
                    took
 
-`restore_cpu.jsonl` has the rows of one thread (OMP_NUM_THREADS=1: the times are then the processor's) at 48 megapixels,
-of enlarge-4x at 12. Each model runs in a process of its own.
+`restore_cpu.jsonl` has the rows of one thread (OMP_NUM_THREADS=1: the times are then the processor's) at 48 megapixels.
+Each model runs in a process of its own.
 """
 
 import argparse

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 import train_enlarge
@@ -35,8 +34,7 @@ from restoration_lib.methods.finder import Finder
 from restoration_lib.methods.painter import Painter
 from restoration_lib.methods.tone import ToneRestorer
 from restoration_lib.restore import weights
-from restoration_lib.restore.damage import Mender, found
-from restoration_lib.restore.levels import images_of, pixels_of
+from restoration_lib.restore.damage import found, mended
 
 VALIDATED = 20  # images of FREE_PHOTOS/test
 CROP = 256  # px
@@ -97,9 +95,7 @@ def shuffle_generator(free_photos: str, folders: Sequence[str]) -> nn.Module:
 
 
 def painted(network: nn.Module, pair: datasets.Pair) -> Tensor:
-    mender, pixels = Mender(network), pixels_of(pair.input, np.uint8, 3)
-    logits = mender.find(pixels)
-    return images_of(mender.mend(pixels, found(logits), logits))
+    return mended(network, pair.input)[0]
 
 
 def inpainted(network: nn.Module, pair: datasets.Pair) -> Tensor:

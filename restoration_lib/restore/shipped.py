@@ -2,18 +2,20 @@
 
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from restoration_lib.checks import check_choice, check_names
 from restoration_lib.degradations.scratches import VISIBLE, damage_mask
 from restoration_lib.methods.base import Method
-from restoration_lib.restore.weights import MODELS, load
+from restoration_lib.restore.damage import mended
+from restoration_lib.restore.weights import DAMAGE, MODELS, load
 
 SHIPPED = "shipped"
 
 
 class Shipped(Method):
-    """A model that comes with the library, on whole images. It has nothing to learn.
+    """A model that comes with the library, as `restoration restore` uses it. It has nothing to learn.
 
     Args:
         name: one of `weights.MODELS`.
@@ -28,17 +30,21 @@ class Shipped(Method):
     def __init__(self, name: str):
         super().__init__()
         check_names("model", [name], MODELS)
-        self.networks["generator"] = load(name)
+        self.networks["generator"], self.kind = load(name), MODELS[name].kind
         self.mask = partial(damage_mask, least_damage=VISIBLE)  # the true one, as of `Pix2Pix`
 
     def restore(self, images: Tensor) -> Tensor:
         return self.paint(images)[0]
 
     def paint(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Restored images in [0, 1], and the mask (N, 1, H, W), bool, of the damage found, by a model that finds it."""
-        made = self.apply(self.networks["generator"], images)
-        restored, damage = made if isinstance(made, tuple) else (made, None)
-        return restored.clamp(0, 1), None if damage is None else damage > 0
+        """Restored images in [0, 1], and the mask (N, 1, H, W), bool, of the damage found, by a model that finds it.
+
+        Such a model works on 8-bit levels, as it does on photographs.
+        """
+        if self.kind != DAMAGE:
+            return self.apply(self.networks["generator"], images).clamp(0, 1), None
+        made = [mended(self.networks["generator"].eval(), image) for image in images.split(1)]
+        return tuple(torch.cat(parts) for parts in zip(*made, strict=True))
 
 
 def shipped(name: str, weights: str) -> Shipped | None:

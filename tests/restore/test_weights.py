@@ -111,12 +111,12 @@ def test_no_file_is_shipped_without_an_entry_and_all_are_small():
 def test_a_shipped_model_is_a_method_that_has_nothing_to_learn(register, of_chance):
     for name in ("scratches", "enlarge-2x"):
         register(name, of_chance(name))
-        method, images = shipped(name, "shipped"), torch.rand(1, 3, 20, 24)
+        method, images = shipped(name, "shipped"), torch.randint(256, (2, 3, 20, 24)) / 255
         restored, found = method.paint(images)
         assert torch.equal(method.restore(images), restored) and restored.min() >= 0 and restored.max() <= 1
         assert not method.optimizers and (found is None) == (name == "enlarge-2x")
         if found is not None:
-            assert found.dtype == torch.bool and found.shape == (1, 1, 20, 24)
+            assert found.dtype == torch.bool and found.shape == (2, 1, 20, 24)
             assert (restored == images).all(1, keepdim=True)[~found].all()
     assert shipped("scratches", "") is None
     with pytest.raises(ValueError, match="weights: expected"):
