@@ -55,7 +55,12 @@ def centre(image: Tensor, size: int) -> Tensor:
 
 
 def files(paths: Mapping[str, Path]) -> Figure:
-    """Figures that were saved before, pixel by pixel, one below the other, with a title each."""
+    """Figures that were saved before, pixel by pixel, one below the other, with a title each; of none, a word."""
+    if not paths:
+        figure, [axis] = _panels(1, 6, 0.5)
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, "no images were published of these runs", ha="center", va="center")
+        return figure
     opened = {title: np.asarray(Image.open(path).convert("RGB")) for title, path in paths.items()}
     return _laid_out([[pixels] for pixels in opened.values()], [[title] for title in opened], (), side=0)
 

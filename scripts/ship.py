@@ -162,7 +162,8 @@ MODELS = {
         data=SAMPLES | FREE_PHOTOS,
         limits=(
             "It was trained on images that were aged by computation; prints fade in more ways.",
-            "All of an image changes alike: a stain, or a corner that has faded more, stays so.",
+            "All of an image changes alike: a corner that faded more stays so, and so does a stain. Of a stain on a "
+            "grey print the colour goes.",
             "What colours a scene had is a guess: a red evening may come back too blue. `--strength` takes a part.",
         ),
     ),
@@ -222,8 +223,14 @@ def pairs_of(name: str, key: str, images: datasets.Images) -> list[datasets.Pair
 def results(table: pd.DataFrame, metric: str) -> list[dict]:
     """Means, a row for each set."""
     means = table.groupby(["set", "method"], sort=False)[metric].mean().unstack("method")[table["method"].unique()]
-    counts = table.groupby("set")["image"].nunique()  # each draw of the damage counts
+    counts = {key: _counted(names) for key, names in table.groupby("set")["image"]}
     return [{"images": f"{key} ({counts[key]})", **row.round(3).to_dict()} for key, row in means.iterrows()]
+
+
+def _counted(names: pd.Series) -> str:
+    """How many images, and how many times each was degraded."""
+    pairs, images = names.nunique(), names.str.replace(r" \(\d+\)$", "", regex=True).nunique()
+    return str(images) if pairs == images else f"{images}, each {pairs // images} times"
 
 
 def trainings(name: str, folders: Sequence[str]) -> dict[str, str]:

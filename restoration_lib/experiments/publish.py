@@ -16,7 +16,18 @@ from restoration_lib.experiments.sweep_file import read_yaml
 README, SUMMARY = PROJECT / "README.md", PROJECT / "notebooks" / "summary.yaml"
 FINDINGS = PROJECT / "notebooks" / "findings.yaml"
 BEGIN, END = "<!-- results: begin (written by `restoration report`) -->", "<!-- results: end -->"
-TITLE = "# Published results\n\nWritten by `restoration report`; the rows and figures are in the folders.\n\n"
+TITLE = """# Published results
+
+Written by `restoration report`. A table's folder holds the rows of its runs, `run.json`, and where the images are free
+the figures and executed notebooks. The *quick* profile is what `make results` makes; what is published of *full* was
+trained on one CPU core too, by sweeps with sizes of their own: nothing here comes from a GPU.
+
+*half stretch* is the mean of a network's image and a histogram stretch of the input; *first stage* is SRGAN before its
+adversarial stage; *true mask* knows where the damage is, *found mask* has it from the network; *drawn* damage is
+computed, *overlays* are scans of real film damage; the *way to the other domain* says how far a translation went, by a
+judge that saw real images alone.
+
+"""
 UNPUBLISHED = (runs.CHECKPOINTS, "error.txt")
 IMAGES = ("notebook.ipynb", runs.FIGURES)
 EXPLAINED = (
@@ -39,8 +50,9 @@ def publish_profile(sweeps: list[Path], source: Path, published: Path) -> None:
     numbers_only: dict[str, bool] = {}  # by folder
     for sweep in sweeps:
         spec = read_yaml(sweep)
-        numbers_only[sweep.stem] = spec.get("publish", "all") == "numbers"
-        if not numbers_only[sweep.stem] and (notebook := (spec.get("report") or {}).get("notebook")):
+        kind = spec.get("publish", "all")
+        numbers_only[sweep.stem] = kind != "all"
+        if kind != "numbers" and (notebook := (spec.get("report") or {}).get("notebook")):
             numbers_only[notebook.stem] = False
     found = {name: publishable(source / name) for name in numbers_only}  # all are looked at before one is copied
     target = published / source.name
@@ -116,9 +128,10 @@ def write_readme(published: Path, readme: Path) -> None:
 
 
 def summary_table(published: Path, path: Path) -> str:
-    """A Markdown table with a row for each entry of the file: degraded input, best classical method, ours."""
+    """A Markdown table with a row for each entry of the file: degraded input, the best classical method or
+    the row that the entry names instead, ours."""
     lines = [
-        "| task | measured in | degraded input | best classical | ours | what it means |",
+        "| task | measured in | degraded input | compared with | ours | what it means |",
         "|---|---|---|---|---|---|",
     ]
     for entry in yaml.safe_load(path.read_text(encoding="utf-8")):

@@ -2,7 +2,7 @@
 
 For each sweep with a `report:` section, OUT/PROFILE/NAME/ receives table.csv, table.md (the tables of the section) and
 overview.md (all rows in one); if the section names a notebook that reads the runs, that is executed too. With --publish
-the results are copied to OUT/published/PROFILE/ (no checkpoints; a sweep with `publish: numbers` without its images)
+the results are copied to OUT/published/PROFILE/ (no checkpoints; without what shows images if `publish:` says so)
 and the tables are written anew: all that are published into OUT/published/README.md, a row for each system, as
 notebooks/summary.yaml says, into the README's block. The section:
 

@@ -8,7 +8,8 @@ The YAML file:
     cases: {plain: {}, strong: {losses: {l1: 2.0}}}  # optional: what changes together, over base; `variant` is its name
     grid: {losses.cycle: [5.0, 10.0], seed: [0, 1]}  # every combination, times the cases
     profiles: {quick: {}, full: {base: {steps: 20000}}}  # base, grid: merged key by key; cases: replaced
-    publish: all                               # or "numbers": what `restoration report --publish` copies
+    publish: all                               # what `restoration report --publish` copies: "numbers" leaves out what
+                                               # shows images, "report" keeps of that the notebook of `report:` alone
     report: {}                                 # optional: its tables, see `experiments.report`
 
 A dictionary replaces the notebook's own; `dictionary.key` changes one entry of it.
@@ -120,8 +121,8 @@ def read_yaml(yaml_path: str | Path) -> dict:
         for name in spec["profiles"]:
             if not FOLDER_NAME.fullmatch(name):
                 raise ExperimentError(f"profiles: {name!r} is no name of a folder")
-        if spec.get("publish", "all") not in ("all", "numbers"):
-            raise ExperimentError(f"publish: {spec['publish']!r} is neither `all` nor `numbers`")
+        if spec.get("publish", "all") not in ("all", "numbers", "report"):
+            raise ExperimentError(f"publish: {spec['publish']!r} is none of `all`, `numbers` and `report`")
         if spec.get("report"):
             _check_report(spec)
     return spec

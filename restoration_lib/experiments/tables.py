@@ -133,7 +133,7 @@ def effect(rows: pd.DataFrame, column: str, value: object, pair: tuple[str, str]
 def _effect(found: pd.Series, metric: Metric) -> str:
     shown = {name: f"{round(number, metric.decimals) + 0:+.{metric.decimals}f}" for name, number in found.items()}
     text = "{difference} ({low} to {high}; seeds {seed_low} to {seed_high})".format(**shown)
-    return f"{metric.name} {text.replace('-', '−')}"
+    return f"{metric.heading} {text.replace('-', '−')}"
 
 
 def _interval(values: pd.Series) -> tuple[float, float]:
@@ -148,25 +148,25 @@ def caption(records: list[dict]) -> str:
     """One line of Markdown: data set, images, steps, seeds, device, dates and commits of the runs."""
     parameters = [record["parameters"] for record in records]
     provenance = [record["provenance"] for record in records]
-    training = [record["training"] for record in records]
-    training = [facts for facts in training if facts["steps"]] or training  # shipped networks were trained elsewhere
+    training = [record["training"] for record in records if record["training"]["steps"]]
     images = [record["images"] for record in records]
     seeds = {p["seed"] for p in parameters}
-    return "; ".join(
-        [
-            "data set " + _list(record["dataset"] for record in records),
-            _list(f"{count['train']} training and {count['test']} test images" for count in images),
-            f"{_list(t['steps'] for t in training)} steps of "
-            + _list(f"{p['batch_size']} crop{'s' * (p['batch_size'] != 1)} of {p['crop']} px" for p in parameters),
-            f"seeds {_list(seeds)} (± is the standard deviation over them)"
-            if len(seeds) > 1
-            else f"seed {_list(seeds)}",
-            "on " + _list(p["device"] for p in provenance),
-            f"{_span(t['seconds'] / 60 for t in training)} minutes of training a run",
-            _list(p["date"][:10] for p in provenance),
-            "commit " + _list(p["commit"] for p in provenance),
-        ]
-    )
+    parts = ["data set " + _list(record["dataset"] for record in records)]
+    if training:
+        crops = _list(f"{p['batch_size']} crop{'s' * (p['batch_size'] != 1)} of {p['crop']} px" for p in parameters)
+        parts.append(_list(f"{count['train']} training and {count['test']} test images" for count in images))
+        parts.append(f"{_list(facts['steps'] for facts in training)} steps of {crops}")
+    else:
+        parts += [_list(f"{count['test']} test images" for count in images), "networks that ship, not trained here"]
+    parts.append(f"seed{'s' * (len(seeds) > 1)} {_list(seeds)}")
+    if len(seeds) > 1:
+        parts[-1] += " (± is the standard deviation over them)"
+    parts.append("on " + _list(p["device"] for p in provenance))
+    if training:
+        parts.append(f"{_span(facts['seconds'] / 60 for facts in training)} minutes of training a run")
+    parts.append(_list(p["date"][:10] for p in provenance))
+    parts.append("commit " + _list(p["commit"] for p in provenance))
+    return "; ".join(parts)
 
 
 def _span(values: Iterable[float]) -> str:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:  # the command line names the models before it needs torch
 FOLDER = Path(__file__).with_name("weights")
 MOST_BYTES = 8_000_000  # of a file
 RECORD = "record"  # its place in a file's header
+ONE_AFTER_THE_OTHER = (
+    "One training after the other, each from what the last one made; (of N): its best came before the end."
+)
 FACTS = ("does", "data", "training", "metric", "results", "limits", "failure")  # of a record
 
 IMAGE, DAMAGE, COLOUR = KINDS = ("image", "damage", "colour")
@@ -77,7 +80,7 @@ MODELS: dict[str, Model] = {
         kind=COLOUR,
         network="tone.ToneGenerator",
         arguments={},
-        sha256="fc59227588ec3d3f5cc1c3c53329108ba10650dcfa3b613182d724b4f12a4d47",
+        sha256="e711a084ff7e4b97b2a52d13d49ff5be014ec6f267b602026c166a155af4f84e",
         does="contrast and colours of a faded photograph",
         side=64,
     ),
@@ -148,13 +151,15 @@ def card(name: str, record: Mapping) -> str:
         "## Trained on",
         "\n".join(data),
         "\n".join(training),
+        *([ONE_AFTER_THE_OTHER] if " + " in str(record["training"].get("steps", "")) else []),
         f"## Measured: {record['metric']}",
         "\n".join(f"| {' | '.join(row)} |" for row in rows),
         "## What it cannot do",
         "\n".join(limits),
     ]
     if record["failure"]:
-        parts.append(f"![A failure]({record['failure']})")
+        parts.append(f"![A failure: given, restored, as it was]({record['failure']})")
+        parts.append("*Of the sample images, the one with the least gain over the filter: given, restored, as it was.*")
     return "\n\n".join(parts) + "\n"
 
 

@@ -271,7 +271,7 @@ def test_publish_copies_what_is_to_be_read_and_renews_the_readme(project):
     assert len(table.splitlines()) == 3, "a row for each system that is named, and no more"
     assert explained + "\n" == publish.EXPLAINED
     assert findings == (
-        "- [Being strong](results/published/quick/losses): PSNR (dB) +1.00 (+nan to +nan; seeds +1.00 to +1.00)."
+        "- [Being strong](results/published/quick/losses): PSNR (dB) ↑ +1.00 (+nan to +nan; seeds +1.00 to +1.00)."
     )
     (project / "results" / "quick").rename(project / "results" / "full")
     assert run_report(project, "--publish", profile="full") == 0
@@ -303,6 +303,10 @@ def test_the_notebook_that_reads_the_runs_is_published_too(project, monkeypatch)
     assert run_report(project, "--publish") == 0
     assert not (published / "04_reads").exists(), "it shows images of the runs"
     assert "table.md" in files(published / "losses")
+    path.write_text(path.read_text().replace("publish: numbers", "publish: report"))
+    assert run_report(project, "--publish") == 0
+    assert "notebook.ipynb" in files(published / "04_reads")
+    assert not [name for name in files(published / "losses") if name.endswith("ipynb")]
 
 
 def test_numbers_only_leaves_every_image_out(project):
@@ -423,7 +427,7 @@ def summary(tmp_path):
         path = tmp_path / "summary.yaml"
         path.write_text(yaml.safe_dump([ENTRY | changes]))
         head, rule, row = publish.summary_table(tmp_path / "published", path).splitlines()
-        assert head == "| task | measured in | degraded input | best classical | ours | what it means |"
+        assert head == "| task | measured in | degraded input | compared with | ours | what it means |"
         assert rule == "|---|---|---|---|---|---|"
         return row.strip("| ").split(" | ")
 

@@ -111,7 +111,7 @@ def test_an_effect_in_words(rows):
     found = tables.paired_differences(rows, "rate", [("b", "a")]).iloc[0]
     low, high = (f"{found[side]:.2f}".replace("-", "−") for side in ("low", "high"))
     words = tables.effect(rows, "rate", 1.0, ("b", "a"), ["psnr", "ssim"])
-    assert words.startswith(f"PSNR (dB) −2.75 ({low} to {high}; seeds −3.50 to −2.00), SSIM −0.0275 (")
+    assert words.startswith(f"PSNR (dB) ↑ −2.75 ({low} to {high}; seeds −3.50 to −2.00), SSIM ↑ −0.0275 (")
 
 
 def test_bootstrap_interval_is_near_the_normal_one_for_many_images():
@@ -170,6 +170,12 @@ def test_caption_of_one_run_has_no_spread_and_no_ranges():
     assert tables.caption([record(batch_size=1)]) == (
         "data set faces; 3 training and 1 test images; 5 steps of 1 crop of 32 px; seed 0; on a CPU; "
         "1.5 minutes of training a run; 2026-01-02; commit abc"
+    )
+
+
+def test_caption_of_networks_that_ship_says_so():
+    assert tables.caption([record(steps=0, seconds=0.0)]) == (
+        "data set faces; 1 test images; networks that ship, not trained here; seed 0; on a CPU; 2026-01-02; commit abc"
     )
 
 
