@@ -34,10 +34,11 @@ from restoration_lib.methods.finder import Finder
 from restoration_lib.methods.painter import Painter
 from restoration_lib.methods.tone import ToneRestorer
 from restoration_lib.restore import weights
-from restoration_lib.restore.damage import found, mended
+from restoration_lib.restore.damage import Mender, found, mended
 
 VALIDATED = 20  # images of FREE_PHOTOS/test
 CROP = 256  # px
+AGED = 4  # times that each image is aged, each time anew
 OURS, SHIPPED = "this model", "shipped"
 SAMPLES = {"samples": "the project's sample images, CC0 and public domain"}
 FREE_PHOTOS = {"free_photos": "CID22 (Cloudinary, CC BY-SA 4.0) and photographs of CLIC 2025 (Unsplash licence)"}
@@ -56,6 +57,7 @@ class Task:
         score: its first metric is the one that the card shows, under the name `metric`.
         samples: names of the sample sets that are measured.
         does, data, limits: for the card.
+        draws: how many times `pairs` degrades each image.
     """
 
     network: Callable[[str, Sequence[str]], nn.Module]
@@ -68,6 +70,7 @@ class Task:
     does: str
     data: Mapping[str, str]
     limits: tuple[str, ...]
+    draws: int = 1
 
 
 def finder_and_painter(free_photos: str, folders: Sequence[str]) -> nn.Module:
@@ -95,7 +98,7 @@ def shuffle_generator(free_photos: str, folders: Sequence[str]) -> nn.Module:
 
 
 def painted(network: nn.Module, pair: datasets.Pair) -> Tensor:
-    return mended(network, pair.input)[0]
+    return mended(Mender(network), pair.input)[0]
 
 
 def inpainted(network: nn.Module, pair: datasets.Pair) -> Tensor:
@@ -152,7 +155,8 @@ MODELS = {
     ),
     "faded": Task(
         network=tone_generator,
-        pairs=partial(datasets.degraded_pairs, degrade=age, draws=4),
+        pairs=partial(datasets.degraded_pairs, degrade=age, draws=AGED),
+        draws=AGED,
         filters={"histogram stretch": partial(measure.filtered, baselines.stretch)},
         restorers={OURS: made},
         score=measure.image_score("psnr"),
@@ -220,17 +224,12 @@ def pairs_of(name: str, key: str, images: datasets.Images) -> list[datasets.Pair
     return MODELS[name].pairs(images, crop=CROP if key in ("samples", "free_photos") else 0)
 
 
-def results(table: pd.DataFrame, metric: str) -> list[dict]:
-    """Means, a row for each set."""
+def results(table: pd.DataFrame, metric: str, draws: int) -> list[dict]:
+    """Means, a row for each set, of which each image was degraded `draws` times."""
     means = table.groupby(["set", "method"], sort=False)[metric].mean().unstack("method")[table["method"].unique()]
-    counts = {key: _counted(names) for key, names in table.groupby("set")["image"]}
-    return [{"images": f"{key} ({counts[key]})", **row.round(3).to_dict()} for key, row in means.iterrows()]
-
-
-def _counted(names: pd.Series) -> str:
-    """How many images, and how many times each was degraded."""
-    pairs, images = names.nunique(), names.str.replace(r" \(\d+\)$", "", regex=True).nunique()
-    return str(images) if pairs == images else f"{images}, each {pairs // images} times"
+    counts = table.groupby("set")["image"].nunique() // draws
+    often = f", each {draws} times" if draws > 1 else ""
+    return [{"images": f"{key} ({counts[key]}{often})", **row.round(3).to_dict()} for key, row in means.iterrows()]
 
 
 def trainings(name: str, folders: Sequence[str]) -> dict[str, str]:
@@ -273,7 +272,7 @@ def main(name: str, free_photos: str, others: str, *folders: str) -> None:
             "commit": runs.commit(),
         },
         "metric": task.metric,
-        "results": results(table, metric),
+        "results": results(table, metric, task.draws),
         "limits": list(task.limits),
         "failure": f"{name}_failure.jpg",
     }

@@ -109,12 +109,19 @@ def test_02_restores_old_photographs_and_06_translates(tmp_path, photos):
 def test_03_trains_and_04_reads_the_runs(tmp_path, photos, capsys):
     base = {"dataset": str(photos), "size": 48, "crop": 32, "options": {"channels": 8, "blocks": 1}, **TINY}
     grid = {"degradation_options.rate": [1.0], "seed": [0]}
-    path = tiny("loss_ablation", tmp_path, base=base, grid=grid)
+    quick, faces = (
+        yaml.safe_load((NOTEBOOKS / "sweeps" / f"{name}.yaml").read_text())
+        for name in ("loss_ablation", "loss_ablation_faces")
+    )  # 04 reads the runs of either
+    report = faces["report"] | {"tables": quick["report"]["tables"] | faces["report"]["tables"]}
+    report["notebook"] = str(NOTEBOOKS / "04_loss_ablation.ipynb")
+    base |= {"metrics": faces["base"]["metrics"]}
+    path = tiny("loss_ablation", tmp_path, base=base, cases=quick["cases"] | faces["cases"], grid=grid, report=report)
     assert run("sweep", path, out=tmp_path) == 0
     assert run("report", path, out=tmp_path) == 0
 
     found = records(tmp_path, "loss_ablation")
-    assert len(found) == 5
+    assert len(found) == 9
     record = found["L1 + MS-SSIM + cosine + adversarial"]
     assert {row["method"] for row in record["rows"]} >= {"input", "restored", "median 3x3", "non-local means"}
     assert [line for line in record["skipped"] if "cut.jpg" in line]
@@ -123,7 +130,7 @@ def test_03_trains_and_04_reads_the_runs(tmp_path, photos, capsys):
     assert "adversarial" not in found["L1 + MS-SSIM + cosine"]["parameters"]["losses"]
 
     table = (tmp_path / "tiny" / "loss_ablation" / "table.md").read_text()
-    assert table.count("| L1 + MS-SSIM + cosine + adversarial |") == 2
+    assert table.count("| L1 + MS-SSIM + cosine + adversarial |") == 3 and "LPIPS ↓, high" in table
     assert "1 test images; 4 steps of 2 crops of 32 px; seed 0; " in table
 
     notebook = tmp_path / "tiny" / "04_loss_ablation" / "notebook.ipynb"
@@ -132,17 +139,18 @@ def test_03_trains_and_04_reads_the_runs(tmp_path, photos, capsys):
     assert run("report", path, out=tmp_path) == 0
     assert notebook.stat().st_mtime_ns == written, "nothing changed, so 04 is not executed again"
     assert run("sweep", path, out=tmp_path) == 0
-    assert "5 complete already" in capsys.readouterr().out
+    assert "9 complete already" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_03_undoes_another_degradation_chosen_by_name(tmp_path, photos):
+def test_03_begins_with_what_ships_and_undoes_another_degradation(tmp_path, photos):
     """A name and its options in a YAML are all it takes."""
-    base = {"dataset": str(photos), "size": 48, "crop": 32, "options": {"channels": 8, "blocks": 1}, **TINY}
+    base = {"dataset": str(photos), "size": 48, "crop": 32, "start": "shipped", "generator": "corrected_picker", **TINY}
+    base |= {"options": {"channels": 96, "blocks": 10}}
     base |= {"degradation": "ageing", "degradation_options": {"strength": 0.5}}
-    path = tiny("shuffled_faces", tmp_path, base=base, grid={"seed": [0]})
+    path = tiny("loss_ablation", tmp_path, base=base, cases={"ours": {}}, grid={"seed": [0]}, report={})
     assert run("sweep", path, out=tmp_path) == 0
-    [record] = records(tmp_path, "shuffled_faces").values()
+    [record] = records(tmp_path, "loss_ablation").values()
     psnr = [row["psnr"] for row in record["rows"] if row["method"] == "input"]
     assert max(psnr) < 40 and record["parameters"]["degradation"] == "ageing"
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from restoration_lib.data.damage import PRINT_DAMAGE
 from restoration_lib.experiments import publish, sweep_file, tables
 from restoration_lib.experiments.notebooks import LINK
 
@@ -79,6 +80,12 @@ def test_every_parameter_is_used_and_none_is_assigned_again(path):
 def test_every_profile_of_every_sweep_fits_its_notebook(path):
     for profile in sweep_file.read_yaml(path)["profiles"]:
         assert sweep_file.plan(path, profile)
+
+
+def test_the_sweep_of_the_shipped_finder_has_the_damage_that_it_learned():
+    path = PROJECT / "notebooks" / "sweeps" / "shipped_scratches.yaml"
+    damage = sweep_file.read_yaml(path)["base"]["damage"]
+    assert {key: tuple(value) if isinstance(value, list) else value for key, value in damage.items()} == PRINT_DAMAGE
 
 
 # ---- README and what is published

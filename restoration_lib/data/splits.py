@@ -100,7 +100,8 @@ def split_pairs(clean: str | Path, damaged: str | Path = "") -> tuple[dict[str, 
     `split_dataset`.
 
     Args:
-        clean: a sample set or a folder; or, without `damaged`, one in the layout of HumanFace8000, gray/ and color/.
+        clean: a sample set, without its vintage photographs, which are damaged; or a folder; or, without `damaged`, one
+            in the layout of HumanFace8000, gray/ and color/.
         damaged: a folder; without it the clean images have no partners.
 
     Raises:
@@ -111,7 +112,9 @@ def split_pairs(clean: str | Path, damaged: str | Path = "") -> tuple[dict[str, 
     if not damaged and all(folder.is_dir() for folder in faces):
         damaged, clean = faces
     if not damaged:
-        return {part: [(None, path) for path in paths] for part, paths in split_dataset(clean).items()}, []
+        worn = samples.vintage() if str(clean) in SAMPLES else []
+        split = split_dataset(clean)
+        return {part: [(None, path) for path in paths if path not in worn] for part, paths in split.items()}, []
     folders = _side_by_side(damaged, clean)
     for deep in (True, False):
         sides = [_by_name(folder, deep) for folder in folders]

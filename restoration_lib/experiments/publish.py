@@ -135,9 +135,9 @@ def summary_table(published: Path, path: Path) -> str:
         "|---|---|---|---|---|---|",
     ]
     for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
-        folder = published / entry["sweep"]
         [(parameter, value)] = entry["column"].items()
-        summary, metric = tables.over_seeds(_published_rows(folder, path), parameter), entry["metric"]
+        rows, metric = _published_rows(published, entry["sweep"], path), entry["metric"]
+        summary = tables.over_seeds(rows, parameter)
         classical = [row for row in FIXED if row not in (INPUT, TRUE_MASK)]  # the true mask is an oracle's
         best = entry.get("instead") or tables.best_of(summary, classical, value, metric)
         cells = [tables.cell(summary, (row, value), metric) for row in (INPUT, best, entry["ours"])]
@@ -154,22 +154,28 @@ def summary_table(published: Path, path: Path) -> str:
 
 
 def findings(published: Path, path: Path) -> str:
-    """Markdown: a line for each entry of the file, of what a change does, by `tables.effect`."""
+    """Markdown: a line for each entry of the file, of what a change does, by `tables.effect`.
+
+    Raises:
+        ExperimentError: a row, a column or a metric that an entry names is not published.
+    """
     items = []
     for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
-        rows = _published_rows(published / entry["sweep"], path)
+        rows, pair = _published_rows(published, entry["sweep"], path), (entry["with"], entry["without"])
         [(column, value)] = entry["column"].items()
-        pair = entry["with"], entry["without"]
-        if unknown := set(pair) - set(tables.name_rows(rows)["row"]):
-            raise ExperimentError(f"{path.name}: {entry['sweep']}: no row {min(unknown)} is published")
+        measured = tables.name_rows(rows[rows[column] == value])["row"] if column in rows else ()
+        missing = [f"row {name} at {column} {value}" for name in pair if name not in set(measured)]
+        missing += [f"metric {name}" for name in entry["metrics"] if name not in rows or name not in METRICS]
+        if missing:
+            raise ExperimentError(f"{path.name}: {entry['sweep']}: no {missing[0]} is published")
         link = (Path("results/published") / entry["sweep"]).as_posix()
         items.append(f"- [{entry['change']}]({link}): {tables.effect(rows, column, value, pair, entry['metrics'])}.")
     return "\n".join(items)
 
 
-def _published_rows(folder: Path, path: Path) -> pd.DataFrame:
+def _published_rows(published: Path, sweep: str, path: Path) -> pd.DataFrame:
     """The rows of a published sweep's runs, which the file `path` names."""
-    records = runs.read_all(folder)
+    records = runs.read_all(published / sweep)
     if not records:
-        raise ExperimentError(f"{path.name}: {folder.parent.name}/{folder.name}: nothing of it is published")
+        raise ExperimentError(f"{path.name}: {sweep}: nothing of it is published")
     return runs.rows(records)

@@ -13,6 +13,7 @@ notebooks/summary.yaml says, into the README's block. The section:
       notebook: ../04_loss_ablation.ipynb      # optional; its parameters are `runs_folder` and `run_folder`
 """
 
+import json
 import os
 import shutil
 import sys
@@ -61,7 +62,7 @@ def report(sweeps: list[Path], profile: str, out: Path, publish: bool = False) -
 def is_fresh(sweep: Path, folder: Path, notebook: Path | None) -> bool:
     """Whether the tables, and what the notebook made of the runs, are newer than all that they are made from."""
     made = [folder / name for name in TABLES] + ([_result_of(notebook, folder) / RECORD] if notebook else [])
-    if not all(path.is_file() for path in made):
+    if not all(path.is_file() for path in made) or (notebook and not _is_read(notebook, folder)):
         return False
     library = (PROJECT / "restoration_lib").rglob("*.py")
     sources = [folder, *folder.glob(f"*/{RECORD}"), *sweep.parent.glob("*.yaml"), *library, *filter(None, [notebook])]
@@ -78,13 +79,12 @@ def make_report(sweep: Path, folder: Path, notebook: Path | None) -> None:
     from restoration_lib.experiments.tables import write_tables
 
     changed = write_tables(sweep, folder)
-    if notebook and (changed or not is_complete(_result_of(notebook, folder))):
+    if notebook and (changed or not is_complete(_result_of(notebook, folder)) or not _is_read(notebook, folder)):
         from restoration_lib.experiments.execution import execute
 
         target = _result_of(notebook, folder)
         shutil.rmtree(target, ignore_errors=True)
-        parameters = {"runs_folder": os.path.relpath(folder, notebook.parent)}  # records name no path of the machine
-        outcome = execute(PlannedRun(notebook.stem, notebook, parameters), target, threads=1)
+        outcome = execute(PlannedRun(notebook.stem, notebook, _reading(notebook, folder)), target, threads=1)
         if outcome.error:
             raise ExperimentError(f"{notebook.name}: {outcome.error}")
 
@@ -92,3 +92,14 @@ def make_report(sweep: Path, folder: Path, notebook: Path | None) -> None:
 def _result_of(notebook: Path, folder: Path) -> Path:
     """The folder of the notebook that reads the runs in `folder`."""
     return folder.parent / notebook.stem
+
+
+def _reading(notebook: Path, folder: Path) -> dict[str, str]:
+    """The parameters with which the notebook reads the runs in `folder`; they name no path of the machine."""
+    return {"runs_folder": os.path.relpath(folder, notebook.parent)}
+
+
+def _is_read(notebook: Path, folder: Path) -> bool:
+    """Whether what the notebook made is of the runs in `folder`, not of another sweep's beside it."""
+    record = json.loads((_result_of(notebook, folder) / RECORD).read_text(encoding="utf-8"))
+    return record["parameters"] == _reading(notebook, folder)

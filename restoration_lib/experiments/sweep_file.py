@@ -9,7 +9,8 @@ The YAML file:
     grid: {losses.cycle: [5.0, 10.0], seed: [0, 1]}  # every combination, times the cases
     profiles: {quick: {}, full: {base: {steps: 20000}}}  # base, grid: merged key by key; cases: replaced
     publish: all                               # what `restoration report --publish` copies: "numbers" leaves out what
-                                               # shows images, "report" keeps of that the notebook of `report:` alone
+                                               # shows images; "report" too, but for the notebook of `report:`, which
+                                               # then must show none of the runs
     report: {}                                 # optional: its tables, see `experiments.report`
 
 A dictionary replaces the notebook's own; `dictionary.key` changes one entry of it.
@@ -123,6 +124,8 @@ def read_yaml(yaml_path: str | Path) -> dict:
                 raise ExperimentError(f"profiles: {name!r} is no name of a folder")
         if spec.get("publish", "all") not in ("all", "numbers", "report"):
             raise ExperimentError(f"publish: {spec['publish']!r} is none of `all`, `numbers` and `report`")
+        if spec.get("publish") == "report" and not (spec.get("report") or {}).get("notebook"):
+            raise ExperimentError("publish: report: no notebook is named under `report:`")
         if spec.get("report"):
             _check_report(spec)
     return spec

@@ -125,15 +125,18 @@ def paired_differences(
 
 def effect(rows: pd.DataFrame, column: str, value: object, pair: tuple[str, str], metrics: Sequence[str]) -> str:
     """`paired_differences` of a pair in one column as words: each metric's mean difference, then in brackets its
-    interval and the range of single seeds."""
+    interval, where there are images enough for one, and the range of single seeds."""
     rows = rows[rows[column] == value]
     return ", ".join(_effect(paired_differences(rows, column, [pair], name).iloc[0], METRICS[name]) for name in metrics)
 
 
 def _effect(found: pd.Series, metric: Metric) -> str:
-    shown = {name: f"{round(number, metric.decimals) + 0:+.{metric.decimals}f}" for name, number in found.items()}
-    text = "{difference} ({low} to {high}; seeds {seed_low} to {seed_high})".format(**shown)
-    return f"{metric.heading} {text.replace('-', '−')}"
+    def signed(name: str) -> str:
+        return f"{round(found[name], metric.decimals) + 0:+.{metric.decimals}f}".replace("-", "−")
+
+    interval = "" if np.isnan(found["low"]) else f"{signed('low')} to {signed('high')}; "
+    seeds = f"seeds {signed('seed_low')} to {signed('seed_high')}"
+    return f"{metric.heading} {signed('difference')} ({interval}{seeds})"
 
 
 def _interval(values: pd.Series) -> tuple[float, float]:
@@ -153,7 +156,8 @@ def caption(records: list[dict]) -> str:
     seeds = {p["seed"] for p in parameters}
     parts = ["data set " + _list(record["dataset"] for record in records)]
     if training:
-        crops = _list(f"{p['batch_size']} crop{'s' * (p['batch_size'] != 1)} of {p['crop']} px" for p in parameters)
+        trained = [record["parameters"] for record in records if record["training"]["steps"]]
+        crops = _list(f"{p['batch_size']} crop{'s' * (p['batch_size'] != 1)} of {p['crop']} px" for p in trained)
         parts.append(_list(f"{count['train']} training and {count['test']} test images" for count in images))
         parts.append(f"{_list(facts['steps'] for facts in training)} steps of {crops}")
     else:

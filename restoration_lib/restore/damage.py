@@ -67,10 +67,10 @@ class Mender:
         return redrawn(lambda seen: painter(seen).cpu(), images, filled, certainty[None, None])
 
 
-def mended(network: RefinedGenerator, image: Tensor) -> tuple[Tensor, Tensor]:
-    """An image (1, 3, H, W) in [0, 1], on 8 bits, with the damage painted that the network finds, and its mask
-    (1, 1, H, W), bool."""
-    mender, pixels = Mender(network), pixels_of(image, np.uint8, 3)
+def mended(mender: Mender, image: Tensor) -> tuple[Tensor, Tensor]:
+    """An image (1, 3, H, W) in [0, 1], on 8 bits, with the damage painted that is found; and the mask of this damage,
+    (1, 1, H, W), bool. Both are on the CPU."""
+    pixels = pixels_of(image, np.uint8, 3)
     logits = mender.find(pixels)
     mask = found(logits)
     return images_of(mender.mend(pixels, mask, logits)), torch.from_numpy(mask)[None, None]

@@ -8,14 +8,15 @@ from torch import Tensor, nn
 from restoration_lib.checks import check_choice, check_names
 from restoration_lib.degradations.scratches import VISIBLE, damage_mask
 from restoration_lib.methods.base import Method
-from restoration_lib.restore.damage import mended
+from restoration_lib.restore.damage import Mender, mended
 from restoration_lib.restore.weights import DAMAGE, MODELS, load
 
 SHIPPED = "shipped"
 
 
 class Shipped(Method):
-    """A model that comes with the library, as `restoration restore` uses it. It has nothing to learn.
+    """A model that comes with the library; one that finds damage works as `restoration restore` has it work, the others
+    on whole images. It has nothing to learn.
 
     Args:
         name: one of `weights.MODELS`.
@@ -30,7 +31,9 @@ class Shipped(Method):
     def __init__(self, name: str):
         super().__init__()
         check_names("model", [name], MODELS)
-        self.networks["generator"], self.kind = load(name), MODELS[name].kind
+        network = load(name)
+        self.networks["generator"] = network
+        self.mender = Mender(network) if MODELS[name].kind == DAMAGE else None  # before the network moves: it measures
         self.mask = partial(damage_mask, least_damage=VISIBLE)  # the true one, as of `Pix2Pix`
 
     def restore(self, images: Tensor) -> Tensor:
@@ -41,10 +44,11 @@ class Shipped(Method):
 
         Such a model works on 8-bit levels, as it does on photographs.
         """
-        if self.kind != DAMAGE:
+        if self.mender is None:
             return self.apply(self.networks["generator"], images).clamp(0, 1), None
-        made = [mended(self.networks["generator"].eval(), image) for image in images.split(1)]
-        return tuple(torch.cat(parts) for parts in zip(*made, strict=True))
+        self.networks["generator"].eval()
+        made = [mended(self.mender, image) for image in images.split(1)]
+        return tuple(torch.cat(parts).to(images.device) for parts in zip(*made, strict=True))
 
 
 def shipped(name: str, weights: str) -> Shipped | None:
@@ -67,8 +71,13 @@ def begin_with(network: nn.Module, name: str, start: str) -> None:
         WeightsError: as `weights.load`.
     """
     check_choice("start", start, ("", SHIPPED))
-    if start:
-        try:
-            network.load_state_dict(load(name).state_dict())
-        except RuntimeError:
-            raise ValueError(f"start: the shipped {name!r} is of another kind or size, see its card") from None
+    if not start:
+        return
+    weights, model = load(name).state_dict(), MODELS[name]
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:
+        arguments = ", ".join(f"{key} {value}" for key, value in model.arguments.items())
+        raise ValueError(
+            f"start: {name} is shipped as {model.network} of {arguments}; give the training the same"
+        ) from None

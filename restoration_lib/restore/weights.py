@@ -22,9 +22,10 @@ if TYPE_CHECKING:  # the command line names the models before it needs torch
 FOLDER = Path(__file__).with_name("weights")
 MOST_BYTES = 8_000_000  # of a file
 RECORD = "record"  # its place in a file's header
-ONE_AFTER_THE_OTHER = (
-    "One training after the other, each from what the last one made; (of N): its best came before the end."
-)
+NOTES = {  # on the steps of a record that have a sign
+    " + ": "Trainings that are added up were made one after the other, each from what the last one had learned.",
+    "(of ": "(of N): the best came before the end of the N steps.",
+}
 FACTS = ("does", "data", "training", "metric", "results", "limits", "failure")  # of a record
 
 IMAGE, DAMAGE, COLOUR = KINDS = ("image", "damage", "colour")
@@ -151,15 +152,15 @@ def card(name: str, record: Mapping) -> str:
         "## Trained on",
         "\n".join(data),
         "\n".join(training),
-        *([ONE_AFTER_THE_OTHER] if " + " in str(record["training"].get("steps", "")) else []),
+        *[note for sign, note in NOTES.items() if sign in str(record["training"].get("steps"))],
         f"## Measured: {record['metric']}",
         "\n".join(f"| {' | '.join(row)} |" for row in rows),
         "## What it cannot do",
         "\n".join(limits),
     ]
     if record["failure"]:
-        parts.append(f"![A failure: given, restored, as it was]({record['failure']})")
-        parts.append("*Of the sample images, the one with the least gain over the filter: given, restored, as it was.*")
+        parts.append(f"![A failure]({record['failure']})")
+        parts.append("*A failure: given, restored, as it was.*")
     return "\n\n".join(parts) + "\n"
 
 
@@ -177,7 +178,8 @@ def ship(name: str, network: "nn.Module", record: Mapping, folder: Path = FOLDER
             "results": a list of rows, each {"images": name and number of the images, "degraded input": …, the name of
                 the best classical filter: …, "this model": …},
             "limits": a list of what it cannot do,
-            "failure": file name of an image of a failure, beside the card; "" where there is none.
+            "failure": file name of an image of a failure, beside the card: given, restored, as it was; "" where
+                there is none.
 
     Returns:
         The SHA-256 for the entry.

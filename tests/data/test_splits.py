@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from restoration_lib.data import samples
 from restoration_lib.data.files import ImageError
 from restoration_lib.data.splits import SPLITS, dataset_name, hash_split, split_dataset, split_domains, split_pairs
 
@@ -366,3 +367,10 @@ def test_what_cannot_be_pairs_is_told(tmp_path):
             split_pairs(one, other)
     with pytest.raises(ImageError, match="samples are samples, which have no damaged partners"):
         split_pairs("samples", clean)
+
+
+def test_vintage_samples_are_no_clean_partners():
+    parts, _ = split_pairs("samples")
+    clean = {path for pairs in parts.values() for _, path in pairs}
+    everything = {path for paths in split_dataset("samples").values() for path in paths}
+    assert everything - clean == set(samples.vintage()) != set()

@@ -10,7 +10,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.stats import binomtest, kstest
 from skimage.morphology import skeletonize
 
-from restoration_lib.degradations.scratches import KINDS, VISIBLE, damage_mask, scratch, scratched
+from restoration_lib.degradations.scratches import KINDS, VISIBLE, _paint, damage_mask, scratch, scratched
 
 GREY = torch.full((3, 200, 240), 0.4)
 
@@ -205,3 +205,24 @@ def test_an_argument_out_of_its_range_is_named(changes, message):
 def test_what_is_no_colour_image_is_refused():
     with pytest.raises(ValueError, match=r"images: expected a float tensor .* got torch.uint8 \(3, 4, 4\)"):
         scratch(torch.zeros(3, 4, 4, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_dabs_cover_what_a_loop_over_all_pixels_says(kind):
+    """Also those outside the image, of which nothing is covered, and thin ones."""
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        height, width, count = (int(n) for n in rng.integers(1, 20, 3))
+        y, x = (rng.uniform(-1.5 * side, 2.5 * side, count).astype(kind) for side in (height, width))
+        radius = rng.uniform(0, 4, count).astype(kind)
+        expected = np.zeros((height, width))
+        for row in range(height):
+            for column in range(width):
+                away = np.hypot(row - y, column - x)
+                cover = np.clip(np.maximum(radius, 0.5) + 0.5 - away, 0, 1) * np.minimum(2 * radius, 1)
+                expected[row, column] = cover.max()
+        place, cover = _paint(y, x, radius, height, width)
+        layer = np.zeros(height * width)
+        layer[place] = cover
+        np.testing.assert_allclose(layer.reshape(height, width), expected, atol=1e-5)
+        assert (cover > 0).all() and len(set(place)) == len(place)

@@ -195,7 +195,7 @@ def test_the_notebook_that_reads_the_runs_is_executed_when_the_numbers_are_new(p
     def execute(run, folder, threads):
         executed.append((run.name, run.notebook, run.parameters, folder, folder.exists()))
         folder.mkdir()
-        (folder / "run.json").touch()
+        (folder / "run.json").write_text(json.dumps({"parameters": run.parameters}))
         return Outcome(0.0, None)
 
     monkeypatch.setattr(execution, "execute", execute)
@@ -210,6 +210,8 @@ def test_the_notebook_that_reads_the_runs_is_executed_when_the_numbers_are_new(p
     assert run_report(project) == 0 and executed == [expected] * 2, "what is there of the old numbers goes first"
     (source / "04_reads" / "run.json").unlink()
     assert run_report(project) == 0 and executed == [expected] * 3
+    (source / "04_reads" / "run.json").write_text('{"parameters": {"runs_folder": "results/quick/others"}}')
+    assert run_report(project) == 0 and executed == [expected] * 4, "it had read the runs of another sweep"
 
     monkeypatch.setattr(execution, "execute", lambda run, folder, threads: Outcome(0.0, "KeyError: 'x'"))
     (source / "04_reads" / "run.json").unlink()
@@ -270,9 +272,7 @@ def test_publish_copies_what_is_to_be_read_and_renews_the_readme(project):
     assert table == publish.summary_table(project / "results" / "published", project / "summary.yaml")
     assert len(table.splitlines()) == 3, "a row for each system that is named, and no more"
     assert explained + "\n" == publish.EXPLAINED
-    assert findings == (
-        "- [Being strong](results/published/quick/losses): PSNR (dB) ↑ +1.00 (+nan to +nan; seeds +1.00 to +1.00)."
-    )
+    assert findings == ("- [Being strong](results/published/quick/losses): PSNR (dB) ↑ +1.00 (seeds +1.00 to +1.00).")
     (project / "results" / "quick").rename(project / "results" / "full")
     assert run_report(project, "--publish", profile="full") == 0
     text = (project / "results" / "published" / "README.md").read_text()
@@ -292,7 +292,8 @@ def test_the_notebook_that_reads_the_runs_is_published_too(project, monkeypatch)
     change(project / "losses.yaml", notebook="04_reads.ipynb")
     reads = project / "results" / "quick" / "04_reads"
     reads.mkdir()
-    (reads / "run.json").write_text(json.dumps({"parameters": {}, "provenance": {"commit": "abc"}}))
+    record = {"parameters": {"runs_folder": "results/quick/losses"}, "provenance": {"commit": "abc"}}
+    (reads / "run.json").write_text(json.dumps(record))
     (reads / "notebook.ipynb").write_text('{"cells": []}')
     assert run_report(project, "--publish") == 0
     published = project / "results" / "published" / "quick"
@@ -392,7 +393,10 @@ def test_a_readme_whose_row_is_not_published_stays(project, capsys):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"without": "strange"}, "quick/losses: no row strange is published"),
+        ({"without": "strange"}, "quick/losses: no row strange at rate 1.0 is published"),
+        ({"column": {"rate": 0.5}}, "quick/losses: no row strong at rate 0.5 is published"),
+        ({"column": {"strange": 1}}, "quick/losses: no row strong at strange 1 is published"),
+        ({"metrics": ["psnr", "lpips"]}, "quick/losses: no metric lpips is published"),
         ({"sweep": "full/losses"}, "full/losses: nothing of it is published"),
     ],
 )

@@ -108,10 +108,16 @@ def test_paired_differences_of_means_and_seeds(rows):
 
 
 def test_an_effect_in_words(rows):
-    found = tables.paired_differences(rows, "rate", [("b", "a")]).iloc[0]
-    low, high = (f"{found[side]:.2f}".replace("-", "−") for side in ("low", "high"))
-    words = tables.effect(rows, "rate", 1.0, ("b", "a"), ["psnr", "ssim"])
-    assert words.startswith(f"PSNR (dB) ↑ −2.75 ({low} to {high}; seeds −3.50 to −2.00), SSIM ↑ −0.0275 (")
+    """Two images and two seeds; of a single image there is no interval."""
+    rows = rows.assign(lpips=rows["psnr"] / 1e5)
+    rows.loc[rows["variant"] == "b", "lpips"] += 0.00003
+    words = tables.effect(rows, "rate", 1.0, ("b", "a"), ["psnr", "lpips"])
+    assert words == (
+        "PSNR (dB) ↑ −2.75 (−4.25 to −1.25; seeds −3.50 to −2.00), "
+        "LPIPS ↓ +0.000 (+0.000 to +0.000; seeds +0.000 to +0.000)"
+    )
+    single = tables.effect(rows[rows["image"] == "p"], "rate", 1.0, ("b", "a"), ["psnr"])
+    assert single == "PSNR (dB) ↑ −1.25 (seeds −1.50 to −1.00)"
 
 
 def test_bootstrap_interval_is_near_the_normal_one_for_many_images():

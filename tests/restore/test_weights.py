@@ -2,10 +2,14 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
 from restoration_lib.restore import weights
+from restoration_lib.restore.levels import images_of, pixels_of
+from restoration_lib.restore.photo import restore_photo
+from restoration_lib.restore.photograph import Photograph, read, write
 from restoration_lib.restore.shipped import begin_with, shipped
 from restoration_lib.restore.weights import MODELS, Model, WeightsError, card, load, record, ship
 
@@ -31,9 +35,9 @@ Nothing: its weights are of chance.
 - It cannot restore.
 - It does not learn.
 
-![A failure: given, restored, as it was](failure.jpg)
+![A failure](failure.jpg)
 
-*Of the sample images, the one with the least gain over the filter: given, restored, as it was.*
+*A failure: given, restored, as it was.*
 """
 
 
@@ -77,6 +81,12 @@ def test_a_missing_file_is_one_line(register):
     (register("shuffled") / "shuffled.safetensors").unlink()
     with pytest.raises(WeightsError, match=r"the weights of shuffled cannot be read: No such file"):
         load("shuffled")
+
+
+def test_a_card_explains_the_steps_of_several_trainings(record):
+    for steps, notes in {"6000": 0, "900 (of 1000)": 1, "900 + 100": 1, "900 (of 1000) + 50": 2}.items():
+        text = card("shuffled", record | {"training": {"steps": steps}})
+        assert sum(note in text for note in weights.NOTES.values()) == notes
 
 
 def test_what_cannot_be_shipped_leaves_no_file(tmp_path, of_chance, record, monkeypatch):
@@ -127,6 +137,17 @@ def test_a_shipped_model_is_a_method_that_has_nothing_to_learn(register, of_chan
         shipped("scratch", "shipped")
 
 
+def test_a_shipped_finder_paints_what_the_command_does(register, of_chance, tmp_path):
+    register("scratches", of_chance("scratches"))
+    levels = np.random.default_rng(0).integers(0, 256, (61, 83, 3), np.uint8)
+    write(Photograph(levels, "PNG"), tmp_path / "in.png")
+    restore_photo(tmp_path / "in.png", tmp_path / "out.png", "scratches", mask_target=tmp_path / "m.png")
+    restored, found = shipped("scratches", "shipped").paint(images_of(levels))
+    np.testing.assert_array_equal(pixels_of(restored, np.uint8, 3), read(tmp_path / "out.png").pixels)
+    np.testing.assert_array_equal(found[0, 0].numpy(), read(tmp_path / "m.png").pixels[..., 0] > 0)
+    assert found.any() and not found.all()
+
+
 def test_a_training_begins_with_a_shipped_network(register, of_chance):
     register("shuffled", of_chance("shuffled"))
     network, images = of_chance("shuffled"), torch.rand(1, 3, 20, 24)
@@ -137,5 +158,10 @@ def test_a_training_begins_with_a_shipped_network(register, of_chance):
     assert torch.equal(network(images), load("shuffled")(images))
     with pytest.raises(ValueError, match="start: expected"):
         begin_with(network, "shuffled", "best")
-    with pytest.raises(ValueError, match="start: the shipped 'shuffled' is of another kind or size"):
+    with pytest.raises(
+        ValueError, match=r"start: shuffled is shipped as fcn\.ResidualFCN of channels 8, blocks 2; give"
+    ):
         begin_with(of_chance("enlarge-2x"), "shuffled", "shipped")
+    (weights.FOLDER / "shuffled.safetensors").unlink()
+    with pytest.raises(WeightsError):
+        begin_with(network, "shuffled", "shipped")
