@@ -61,7 +61,7 @@ def run_sweeps(
             for folder in runs:
                 claims.enter_context(claimed(folder))
             jobs = [(run, folder / run.name) for folder, sweep in runs.items() for run in sweep]
-            pending = [(run, folder) for run, folder in jobs if not is_complete(folder)]
+            pending = _first_of_each([(run, folder) for run, folder in jobs if not is_complete(folder)])
             for left in (partial_of(folder) for _, folder in pending if fresh):
                 if left.exists():
                     shutil.rmtree(left)
@@ -79,6 +79,12 @@ def run_sweeps(
     except KeyboardInterrupt:
         print("sweep: stopped; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def _first_of_each(jobs: list[Job]) -> list[Job]:
+    """The jobs, but one of each sweep before all others: what it measures and keeps, they find."""
+    first = {folder.parent: folder for _, folder in reversed(jobs)}
+    return sorted(jobs, key=lambda job: job[1] != first[job[1].parent])
 
 
 def _run(jobs: list[Job], folders: list[Path], count: int, scheduler: str, time_limit: float) -> int:

@@ -124,15 +124,16 @@ def paired_differences(
 
 
 def effect(rows: pd.DataFrame, column: str, value: object, pair: tuple[str, str], metrics: Sequence[str]) -> str:
-    """`paired_differences` of a pair in one column as words: each metric's mean difference, then in brackets its
-    interval, where there are images enough for one, and the range of single seeds."""
+    """`paired_differences` of a pair in one column as words: each metric's mean difference, with a decimal more than
+    tables have, then in brackets its interval, where there are images enough for one, and the range of single seeds."""
     rows = rows[rows[column] == value]
     return ", ".join(_effect(paired_differences(rows, column, [pair], name).iloc[0], METRICS[name]) for name in metrics)
 
 
 def _effect(found: pd.Series, metric: Metric) -> str:
     def signed(name: str) -> str:
-        return f"{round(found[name], metric.decimals) + 0:+.{metric.decimals}f}".replace("-", "−")
+        decimals = metric.decimals + 1
+        return f"{round(found[name], decimals) + 0:+.{decimals}f}".replace("-", "−")
 
     interval = "" if np.isnan(found["low"]) else f"{signed('low')} to {signed('high')}; "
     seeds = f"seeds {signed('seed_low')} to {signed('seed_high')}"

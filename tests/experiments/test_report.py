@@ -272,7 +272,9 @@ def test_publish_copies_what_is_to_be_read_and_renews_the_readme(project):
     assert table == publish.summary_table(project / "results" / "published", project / "summary.yaml")
     assert len(table.splitlines()) == 3, "a row for each system that is named, and no more"
     assert explained + "\n" == publish.EXPLAINED
-    assert findings == ("- [Being strong](results/published/quick/losses): PSNR (dB) ↑ +1.00 (seeds +1.00 to +1.00).")
+    assert findings == (
+        "- [Being strong](results/published/quick/losses): PSNR (dB) ↑ +1.000 (seeds +1.000 to +1.000)."
+    )
     (project / "results" / "quick").rename(project / "results" / "full")
     assert run_report(project, "--publish", profile="full") == 0
     text = (project / "results" / "published" / "README.md").read_text()

@@ -16,6 +16,7 @@ import pytest
 
 from restoration_lib.__main__ import main
 from restoration_lib.experiments import sweep_file
+from restoration_lib.experiments.sweep import _first_of_each
 
 pytestmark = pytest.mark.usefixtures("light")
 
@@ -257,3 +258,8 @@ def test_two_workers(write, run, tmp_path):
     assert [record["losses"] for record in records] == [{"cycle": 3.0, "identity": 5.0, "rounds": 2}] * 2
     assert len({record["process"] for record in records}) == 2
     assert {record["threads"] for record in records} == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
+
+
+def test_one_run_of_each_sweep_goes_before_all_others(tmp_path):
+    jobs = [(name, tmp_path / name[0] / name) for name in ("a1", "a2", "a3", "b1", "b2", "c1")]
+    assert [name for name, _ in _first_of_each(jobs)] == ["a1", "b1", "c1", "a2", "a3", "b2"]

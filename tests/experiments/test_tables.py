@@ -113,11 +113,11 @@ def test_an_effect_in_words(rows):
     rows.loc[rows["variant"] == "b", "lpips"] += 0.00003
     words = tables.effect(rows, "rate", 1.0, ("b", "a"), ["psnr", "lpips"])
     assert words == (
-        "PSNR (dB) ↑ −2.75 (−4.25 to −1.25; seeds −3.50 to −2.00), "
-        "LPIPS ↓ +0.000 (+0.000 to +0.000; seeds +0.000 to +0.000)"
+        "PSNR (dB) ↑ −2.750 (−4.250 to −1.250; seeds −3.500 to −2.000), "
+        "LPIPS ↓ +0.0000 (+0.0000 to +0.0000; seeds +0.0000 to +0.0000)"
     )
     single = tables.effect(rows[rows["image"] == "p"], "rate", 1.0, ("b", "a"), ["psnr"])
-    assert single == "PSNR (dB) ↑ −1.25 (seeds −1.50 to −1.00)"
+    assert single == "PSNR (dB) ↑ −1.250 (seeds −1.500 to −1.000)"
 
 
 def test_bootstrap_interval_is_near_the_normal_one_for_many_images():
