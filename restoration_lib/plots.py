@@ -158,7 +158,8 @@ def validation(histories: Mapping[str, pd.DataFrame], names: Sequence[str] = ("p
         for title, history in histories.items():
             points = history.dropna(subset=f"validation_{name}")
             axis.plot(points["step"], points[f"validation_{name}"], marker=".", label=title)
-        _label(axis, "step", f"validation {METRICS[name].heading}", legend=axis is axes[0])
+        ylabel = textwrap.fill(f"validation {METRICS[name].heading}", 30)  # what its height holds
+        _label(axis, "step", ylabel, legend=axis is axes[0])
     return figure
 
 

@@ -296,6 +296,9 @@ def test_validation_draws_the_metrics_that_are_named():
     [axis] = plots.validation({"one": table}, ["identity"]).axes
     assert curves(axis) == {"one": [0.5, 0.6, 0.7]}
     assert axis.get_ylabel() == "validation identity (dB) ↑"
+    table = history().rename(columns={"validation_psnr": "validation_inside"})
+    [axis] = plots.validation({"one": table}, ["inside"]).axes
+    assert axis.get_ylabel() == "validation PSNR inside the\ndamage (dB) ↑"
 
 
 def test_points_are_named_and_stand_at_their_two_metrics():
