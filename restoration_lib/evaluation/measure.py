@@ -10,6 +10,7 @@ from skimage.color import rgb2gray
 from skimage.filters import sobel
 from torch import Tensor
 
+from restoration_lib.checks import check_names
 from restoration_lib.data.datasets import Pair
 from restoration_lib.data.files import to_tensor, to_uint8
 from restoration_lib.evaluation import kept
@@ -58,7 +59,12 @@ def measure_sets(
 
 
 def image_score(*names: str) -> Score:
-    """The named METRICS of an image, on 8 bits."""
+    """The named METRICS of an image, on 8 bits.
+
+    Raises:
+        ValueError: a name of none, or of one that needs more than target and image.
+    """
+    check_names("metrics", names, [name for name, metric in METRICS.items() if metric.function])
     return partial(_image_score, names)
 
 

@@ -128,8 +128,8 @@ def write_readme(published: Path, readme: Path) -> None:
 
 
 def summary_table(published: Path, path: Path) -> str:
-    """A Markdown table with a row for each entry of the file: degraded input, the best classical method or
-    the row that the entry names instead, ours."""
+    """A Markdown table with a row for each entry of the file: the degraded input; the best classical method, or the row
+    that the entry names instead; ours."""
     lines = [
         "| task | measured in | degraded input | compared with | ours | what it means |",
         "|---|---|---|---|---|---|",

@@ -150,15 +150,15 @@ def _interval(values: pd.Series) -> tuple[float, float]:
 
 def caption(records: list[dict]) -> str:
     """One line of Markdown: data set, images, steps, seeds, device, dates and commits of the runs."""
-    parameters = [record["parameters"] for record in records]
     provenance = [record["provenance"] for record in records]
-    training = [record["training"] for record in records if record["training"]["steps"]]
+    trained = [record for record in records if record["training"]["steps"]]
+    training = [record["training"] for record in trained]
     images = [record["images"] for record in records]
-    seeds = {p["seed"] for p in parameters}
+    seeds = {record["parameters"]["seed"] for record in records}
     parts = ["data set " + _list(record["dataset"] for record in records)]
     if training:
-        trained = [record["parameters"] for record in records if record["training"]["steps"]]
-        crops = _list(f"{p['batch_size']} crop{'s' * (p['batch_size'] != 1)} of {p['crop']} px" for p in trained)
+        sizes = [record["parameters"] for record in trained]
+        crops = _list(f"{p['batch_size']} crop{'s' * (p['batch_size'] != 1)} of {p['crop']} px" for p in sizes)
         parts.append(_list(f"{count['train']} training and {count['test']} test images" for count in images))
         parts.append(f"{_list(facts['steps'] for facts in training)} steps of {crops}")
     else:

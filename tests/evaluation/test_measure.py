@@ -1,6 +1,7 @@
 """Rows of restorers known beforehand, against metrics worked out by hand."""
 
 import math
+import re
 from functools import partial
 
 import numpy as np
@@ -111,6 +112,12 @@ def test_a_baseline_makes_an_image_of_the_8_bits_of_the_input(images, pairs):
     made = measure.filtered(SHUFFLE_BASELINES["median 3x3"], pairs[0])
     expected = scipy.ndimage.median_filter(images["a.png"][0], (3, 3, 1), mode="nearest")
     assert torch.equal(made, tensor(expected))
+
+
+@pytest.mark.parametrize("name, hint", [("pnsr", "; did you mean psnr?"), ("psnr_y", ""), ("coverage", "")])
+def test_a_metric_that_is_none_of_an_image_is_named_at_once(name, hint):
+    with pytest.raises(ValueError, match=rf"^metrics: expected any of psnr, ssim, .*, got '{name}'{re.escape(hint)}"):
+        measure.image_score("ssim", name)
 
 
 def test_rows_hold_the_metrics_that_are_asked_for(images, pairs, brighter):
