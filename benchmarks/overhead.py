@@ -54,8 +54,7 @@ def main() -> None:
     parser.add_argument("--cold", action="store_true")
     options = parser.parse_args()
     kernels.FORKS &= not options.cold
-    with tempfile.TemporaryDirectory() as out:  # to start the process that forks is once a sweep, not once a run
-        timed(planned("data_loading"), Path(out) / "first")
+    kernels.warm_up(threads=1)  # once a sweep, not once a run
     for name in options.sweeps:
         run = planned(name)
         with tempfile.TemporaryDirectory() as out:

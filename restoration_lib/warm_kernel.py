@@ -1,8 +1,9 @@
 """`python -m restoration_lib.warm_kernel`: forks kernels that have imported already what notebooks import.
 
-Each line of standard input, a JSON object, asks for one; its process number is the answer. This process ends when
-its input does, so with whoever has started it, and its kernels end with it. It computes nothing but a chart:
-once threads of OpenMP have run in a process, it must not be forked.
+Each line of standard input, a JSON object, asks for one; its process number is the answer. `null` asks whether this
+process has imported everything; 0 is the answer, once it has. It ends when
+its input does, so with whoever has started it, and its kernels end with it. It computes nothing but a chart: once
+threads of OpenMP have run in a process, it must not be forked.
 """
 
 import gc
@@ -47,12 +48,14 @@ def draw_chart() -> None:
 
 
 def serve() -> None:
-    """Fork a kernel for each line of standard input, until that ends."""
+    """Answer each line of standard input, until that ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps the kernels
     for line in sys.stdin:
-        pid = os.fork()
-        if not pid:
-            return become_kernel(**json.loads(line))
+        request, pid = json.loads(line), 0
+        if request:
+            pid = os.fork()
+            if not pid:
+                return become_kernel(**request)
         print(pid, flush=True)
 
 

@@ -57,7 +57,7 @@ def execute(run: PlannedRun, folder: Path, threads: int, time_limit: float = mat
 
 
 def _run_notebook(run: PlannedRun, partial: Path, threads: int, time_limit: float) -> None:
-    kernels.warm_up(threads)  # it imports while this process does, too
+    kernels.warm_up(threads)
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it warns of, `plan` or `execute` reports

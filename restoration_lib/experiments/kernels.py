@@ -102,9 +102,16 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def warm_up(threads: int) -> None:
-    """Start the process that forks kernels, if there is none and kernels are forked here: it imports meanwhile."""
-    if FORKS:
-        server_of(threads)
+    """Have everything imported that runs need: in this process papermill, and in one that forks kernels the rest.
+
+    Raises:
+        RuntimeError: that one has died.
+    """
+    server = server_of(threads) if FORKS else None  # it imports while this process does, too
+    import papermill  # noqa: F401
+
+    if server:
+        ask(server, None)
 
 
 def server_of(threads: int) -> subprocess.Popen:
@@ -181,8 +188,8 @@ class ForkingProvisioner(LocalProvisioner):
                 return
 
 
-def ask(server: subprocess.Popen, request: dict) -> int:
-    """Have the server fork a kernel, and return its process number.
+def ask(server: subprocess.Popen, request: dict | None) -> int:
+    """Have the server fork a kernel, and return its process number; without a request 0, once it can.
 
     Raises:
         RuntimeError: the server has died.

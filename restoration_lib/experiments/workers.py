@@ -5,7 +5,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ def threads(count: int, folders: Sequence[Path]) -> Iterator[Workers]:
     """So many threads of this process, which share its cores; on leaving, runs below `folders` are stopped."""
     pool, share = ThreadPoolExecutor(count), max(1, cores() // count)
     try:
+        wait([pool.submit(kernels.warm_up, share)])  # once a sweep, for all its runs; where it fails, these say why
         yield Workers(lambda run, folder, limit: pool.submit(execute, run, folder, share, limit), lambda: True)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from restoration_lib.experiments import execution, kernels, sweep_file
+from restoration_lib.experiments import execution, kernels, sweep_file, workers
 
 pytestmark = [
     pytest.mark.slow,
@@ -185,6 +186,18 @@ execution.execute(run, Path({str(tmp_path / "run")!r}), 1)
         process.kill()
     wait_until(lambda: not lives(server) and not lives(kernel))
     os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("light")
+def test_the_first_run_of_a_sweep_finds_a_process_that_forks_ready(planned, tmp_path, monkeypatch):
+    asked = []
+    ask = kernels.ask
+    monkeypatch.setattr(kernels, "ask", lambda server, request: asked.append(request) or ask(server, request))
+    run = planned(QUICK)
+    with workers.threads(1, [tmp_path]) as crew:
+        assert asked == [None], "no run yet, and it has answered"
+        assert crew.submit(run, tmp_path / "run", math.inf).result().error is None
+    assert [request is None for request in asked] == [True, True, False], "one kernel is forked, for the run"
 
 
 @pytest.mark.usefixtures("light")
