@@ -9,7 +9,7 @@ WORKERS ?= 2
 # where containers set it, each process would compile torch, pandas and what else it imports anew: 5 s
 unexport PYTHONDONTWRITEBYTECODE
 
-SWEEPS = $(patsubst %,notebooks/sweeps/%.yaml,data_loading old_photos loss_ablation pix2pix_limits identity srgan_pretraining)
+SWEEPS = $(patsubst %,notebooks/sweeps/%.yaml,data_loading old_photos loss_ablation pix2pix_limits srgan_pretraining identity)
 
 BIN = .venv/bin
 READY = .venv/ready
