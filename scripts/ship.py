@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import finding
 import pandas as pd
 import torch
 import train_enlarge
+import train_finder
 import train_painter
 import train_shuffled
 from torch import Tensor, nn
@@ -30,6 +32,7 @@ from restoration_lib.degradations.ageing import age
 from restoration_lib.evaluation import baselines, measure, scratches, super_resolution
 from restoration_lib.evaluation.baselines import INPUT
 from restoration_lib.experiments import runs
+from restoration_lib.filesystem import write_durably
 from restoration_lib.methods.finder import Finder
 from restoration_lib.methods.painter import Painter
 from restoration_lib.methods.tone import ToneRestorer
@@ -40,6 +43,7 @@ VALIDATED = 20  # images of FREE_PHOTOS/test
 CROP = 256  # px
 AGED = 4  # times that each image is aged, each time anew
 OURS, SHIPPED = "this model", "shipped"
+RELIABILITY = "scratches_reliability.png"
 SAMPLES = {"samples": "the project's sample images, CC0 and public domain"}
 FREE_PHOTOS = {"free_photos": "CID22 (Cloudinary, CC BY-SA 4.0) and photographs of CLIC 2025 (Unsplash licence)"}
 OVERLAYS = {"scratch_masks": "film damage of FilmDamageSimulator (MIT)"}
@@ -208,15 +212,15 @@ def rows(name: str, network: nn.Module, sets: Mapping[str, datasets.Images]) -> 
     return pd.concat(tables)
 
 
-def test_sets(name: str, free_photos: str = "", others: str = "-") -> dict[str, datasets.Images]:
-    """The samples' test images, and what is given."""
+def test_sets(name: str, free_photos: str = "", others: str = "-", size: int = 0) -> dict[str, datasets.Images]:
+    """The samples' test images, and what is given, with a shorter side of `size` px at most; 0 is the model's own."""
     files = {"samples": [path for kind in MODELS[name].samples for path in samples.split(kind)["test"]]}
     files["samples"] = [path for path in files["samples"] if name not in MENDED or path not in samples.vintage()]
     if free_photos:
         files["free_photos"] = list_images(Path(free_photos, "test"))[VALIDATED:]
     for folder in sorted(Path(others).iterdir()) if others != "-" else ():
         files[folder.name] = list_images(folder)
-    return {key: datasets.load(paths, SIZES.get(name, 0)) for key, paths in files.items()}
+    return {key: datasets.load(paths, size or SIZES.get(name, 0)) for key, paths in files.items()}
 
 
 def pairs_of(name: str, key: str, images: datasets.Images) -> list[datasets.Pair]:
@@ -262,6 +266,7 @@ def main(name: str, free_photos: str, others: str, *folders: str) -> None:
     table = rows(name, network, test_sets(name, free_photos, others))
     metric = table.columns.difference(["set", "image", "method"])[0]
     print(table.groupby(["set", "method"], sort=False)[metric].mean().unstack("method").round(2))
+    more = finder_facts(network, free_photos, others) if name == "scratches" else {}
     record = {
         "does": task.does,
         "data": task.data,
@@ -273,11 +278,23 @@ def main(name: str, free_photos: str, others: str, *folders: str) -> None:
         },
         "metric": task.metric,
         "results": results(table, metric, task.draws),
+        **more,
         "limits": list(task.limits),
         "failure": f"{name}_failure.jpg",
     }
     write_image(failure(name, network, table, metric), weights.FOLDER / record["failure"])
     print(f'sha256="{weights.ship(name, network, record)}"')
+
+
+def finder_facts(network: nn.Module, free_photos: str, others: str) -> dict[str, dict]:
+    """What the record says of the damage that is found, in whole photographs; the figure is written."""
+    sets = test_sets("scratches", free_photos, others, train_finder.SIZE)
+    looked = {name: finding.look(Mender(network), images) for name, images in sets.items()}
+    write_durably(weights.FOLDER / RELIABILITY, partial(finding.diagram(looked).savefig, format="png"))
+    return {
+        "tables": finding.tables(looked),
+        "figures": {RELIABILITY: "How much of what the finder calls damage, with what probability, is damaged"},
+    }
 
 
 def failure(name: str, network: nn.Module, table: pd.DataFrame, metric: str) -> Tensor:

@@ -7,7 +7,7 @@ A file is read only if it has the hash of its entry, and a safetensors file hold
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -140,12 +140,6 @@ def card(name: str, record: Mapping) -> str:
     training = [f"- {key}: {value}" for key, value in record["training"].items()]
     data = [f"- {key}: {value}" for key, value in record["data"].items()]
     limits = [f"- {limit}" for limit in record["limits"]]
-    columns = list(dict.fromkeys(key for row in record["results"] for key in row))
-    rows = [
-        columns,
-        ["---"] * len(columns),
-        *([_cell(row.get(key, "–")) for key in columns] for row in record["results"]),
-    ]
     parts = [
         f"# {name}",
         record["does"],
@@ -154,7 +148,9 @@ def card(name: str, record: Mapping) -> str:
         "\n".join(training),
         *[note for sign, note in NOTES.items() if sign in str(record["training"].get("steps"))],
         f"## Measured: {record['metric']}",
-        "\n".join(f"| {' | '.join(row)} |" for row in rows),
+        _table(record["results"]),
+        *[part for heading, rows in record.get("tables", {}).items() for part in (f"## {heading}", _table(rows))],
+        *[f"![{caption}]({file})\n\n*{caption}*" for file, caption in record.get("figures", {}).items()],
         "## What it cannot do",
         "\n".join(limits),
     ]
@@ -177,6 +173,8 @@ def ship(name: str, network: "nn.Module", record: Mapping, folder: Path = FOLDER
             "metric": heading of the results, with unit and the better direction, such as "PSNR (dB) ↑",
             "results": a list of rows, each {"images": name and number of the images, "degraded input": …, the name of
                 the best classical filter: …, "this model": …},
+            "tables": further ones by their headings, lists of rows, and "figures": captions by file names, beside the
+                card; both may be left out,
             "limits": a list of what it cannot do,
             "failure": file name of an image of a failure, beside the card: given, restored, as it was; "" where
                 there is none.
@@ -219,6 +217,13 @@ def _record(data: bytes) -> dict:
     """From the header of a safetensors file: 8 bytes with its length, then JSON."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     return json.loads(header["__metadata__"][RECORD])
+
+
+def _table(rows: Sequence[Mapping]) -> str:
+    """In Markdown; a row may lack some of the others' columns."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [columns, ["---"] * len(columns), *([_cell(row.get(key, "–")) for key in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cell(value: object) -> str:

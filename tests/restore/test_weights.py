@@ -89,6 +89,13 @@ def test_a_card_explains_the_steps_of_several_trainings(record):
         assert sum(note in text for note in weights.NOTES.values()) == notes
 
 
+def test_a_card_shows_further_tables_and_figures_before_the_limits(record):
+    more = {"tables": {"By width": [{"px": "2", "share": 0.5}, {"px": "4"}]}, "figures": {"wide.png": "Wide ones"}}
+    shown = "| px | share |\n| --- | --- |\n| 2 | 0.50 |\n| 4 | – |\n\n![Wide ones](wide.png)\n\n*Wide ones*"
+    limits = "\n\n## What it cannot do"
+    assert card("shuffled", record | more) == CARD.replace(limits, f"\n\n## By width\n\n{shown}{limits}")
+
+
 def test_what_cannot_be_shipped_leaves_no_file(tmp_path, of_chance, record, monkeypatch):
     network = of_chance("shuffled")
     with pytest.raises(ValueError, match="shuffled: the record says nothing of data, limits"):
