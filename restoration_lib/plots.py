@@ -133,10 +133,7 @@ def losses(history: pd.DataFrame) -> Figure:
     """
     names = [n for n in history if n != "step" and not n.startswith("validation_") and "gradient" not in n]
     if not names:
-        figure, [axis] = _panels(1, 5.2, 0.5)
-        axis.text(0.5, 0.5, "nothing was trained here", ha="center", va="center")
-        axis.set_axis_off()
-        return figure
+        return _untrained()
     sides = {"generator": [n for n in names if not n.startswith("discriminator")]}
     if own := [n for n in names if n.startswith("discriminator")]:
         sides["discriminator"] = own
@@ -152,7 +149,12 @@ def losses(history: pd.DataFrame) -> Figure:
 
 
 def validation(histories: Mapping[str, pd.DataFrame], names: Sequence[str] = ("psnr", "ssim")) -> Figure:
-    """The named metrics on the validation images over the steps, a line for each history."""
+    """The named metrics on the validation images over the steps, a line for each history.
+
+    Where nothing was trained the figure says so.
+    """
+    if not any(history["step"].any() for history in histories.values()):
+        return _untrained()
     figure, axes = _panels(len(names), 10.4 / max(2, len(names)), 3)
     for axis, name in zip(axes, names, strict=True):
         for title, history in histories.items():
@@ -160,6 +162,13 @@ def validation(histories: Mapping[str, pd.DataFrame], names: Sequence[str] = ("p
             axis.plot(points["step"], points[f"validation_{name}"], marker=".", label=title)
         ylabel = textwrap.fill(f"validation {METRICS[name].heading}", 30)  # what its height holds
         _label(axis, "step", ylabel, legend=axis is axes[0])
+    return figure
+
+
+def _untrained() -> Figure:
+    figure, [axis] = _panels(1, 5.2, 0.5)
+    axis.text(0.5, 0.5, "nothing was trained here", ha="center", va="center")
+    axis.set_axis_off()
     return figure
 
 

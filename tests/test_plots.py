@@ -272,9 +272,11 @@ def test_losses_of_generator_and_discriminator_stand_apart():
     assert (left.get_yscale(), left.get_xlabel()) == ("log", "step")
 
 
-def test_losses_of_what_was_not_trained_say_so():
-    [axis] = plots.losses(pd.DataFrame([{"step": 0, "validation_psnr": 20.0}])).axes
-    assert [text.get_text() for text in axis.texts] == ["nothing was trained here"]
+def test_losses_and_validation_of_what_was_not_trained_say_so():
+    untrained = pd.DataFrame([{"step": 0, "validation_psnr": 20.0}])
+    for figure in (plots.losses(untrained), plots.validation({"a": untrained, "b": untrained}, ["psnr"])):
+        [axis] = figure.axes
+        assert [text.get_text() for text in axis.texts] == ["nothing was trained here"]
 
 
 def test_losses_without_discriminator_have_one_panel():
