@@ -44,6 +44,10 @@ CROP = 256  # px
 AGED = 4  # times that each image is aged, each time anew
 OURS, SHIPPED = "this model", "shipped"
 RELIABILITY = "scratches_reliability.png"
+RELIABILITY_CAPTION = (
+    "How sure the finder is, and how right: of the pixels to which it gives a probability of damage, the part that is "
+    "damaged. Above the line of the exact one it is more often right than it says."
+)
 SAMPLES = {"samples": "the project's sample images, CC0 and public domain"}
 FREE_PHOTOS = {"free_photos": "CID22 (Cloudinary, CC BY-SA 4.0) and photographs of CLIC 2025 (Unsplash licence)"}
 OVERLAYS = {"scratch_masks": "film damage of FilmDamageSimulator (MIT)"}
@@ -293,7 +297,7 @@ def finder_facts(network: nn.Module, free_photos: str, others: str) -> dict[str,
     write_durably(weights.FOLDER / RELIABILITY, partial(finding.diagram(looked).savefig, format="png"))
     return {
         "tables": finding.tables(looked),
-        "figures": {RELIABILITY: "How much of what the finder calls damage, with what probability, is damaged"},
+        "figures": {RELIABILITY: RELIABILITY_CAPTION},
     }
 
 

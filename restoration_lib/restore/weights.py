@@ -150,7 +150,7 @@ def card(name: str, record: Mapping) -> str:
         f"## Measured: {record['metric']}",
         _table(record["results"]),
         *[part for heading, rows in record.get("tables", {}).items() for part in (f"## {heading}", _table(rows))],
-        *[f"![{caption}]({file})\n\n*{caption}*" for file, caption in record.get("figures", {}).items()],
+        *[f"![{file}]({file})\n\n*{caption}*" for file, caption in record.get("figures", {}).items()],
         "## What it cannot do",
         "\n".join(limits),
     ]

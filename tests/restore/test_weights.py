@@ -91,7 +91,7 @@ def test_a_card_explains_the_steps_of_several_trainings(record):
 
 def test_a_card_shows_further_tables_and_figures_before_the_limits(record):
     more = {"tables": {"By width": [{"px": "2", "share": 0.5}, {"px": "4"}]}, "figures": {"wide.png": "Wide ones"}}
-    shown = "| px | share |\n| --- | --- |\n| 2 | 0.50 |\n| 4 | – |\n\n![Wide ones](wide.png)\n\n*Wide ones*"
+    shown = "| px | share |\n| --- | --- |\n| 2 | 0.50 |\n| 4 | – |\n\n![wide.png](wide.png)\n\n*Wide ones*"
     limits = "\n\n## What it cannot do"
     assert card("shuffled", record | more) == CARD.replace(limits, f"\n\n## By width\n\n{shown}{limits}")
 
