@@ -22,6 +22,7 @@ import train_enlarge
 import train_finder
 import train_painter
 import train_shuffled
+from photographs import VALIDATION_IMAGES, validation_files
 from torch import Tensor, nn
 
 from restoration_lib import degradations, devices, training
@@ -39,7 +40,6 @@ from restoration_lib.methods.tone import ToneRestorer
 from restoration_lib.restore import weights
 from restoration_lib.restore.damage import Mender, found, mended
 
-VALIDATED = 20  # images of FREE_PHOTOS/test
 CROP = 256  # px
 AGED = 4  # times that each image is aged, each time anew
 OURS, SHIPPED = "this model", "shipped"
@@ -84,7 +84,7 @@ class Task:
 def finder_and_painter(free_photos: str, folders: Sequence[str]) -> nn.Module:
     """The generator of a painter's training, its finder calibrated as it was then. Folders are those of painter and
     finder, or that of a finder and SHIPPED: beside it, the painter that ships stays."""
-    photographs = list_images(Path(free_photos, "test"))[:VALIDATED]
+    photographs = validation_files(free_photos)
     painter_stays = folders[1] == SHIPPED
     finder = training.load_best(Finder(steps=1), folders[0] if painter_stays else folders[1])
     generator = train_painter.generator_with(finder, datasets.load(photographs))
@@ -221,7 +221,7 @@ def test_sets(name: str, free_photos: str = "", others: str = "-", size: int = 0
     files = {"samples": [path for kind in MODELS[name].samples for path in samples.split(kind)["test"]]}
     files["samples"] = [path for path in files["samples"] if name not in MENDED or path not in samples.vintage()]
     if free_photos:
-        files["free_photos"] = list_images(Path(free_photos, "test"))[VALIDATED:]
+        files["free_photos"] = list_images(Path(free_photos, "test"))[VALIDATION_IMAGES:]
     for folder in sorted(Path(others).iterdir()) if others != "-" else ():
         files[folder.name] = list_images(folder)
     return {key: datasets.load(paths, size or SIZES.get(name, 0)) for key, paths in files.items()}

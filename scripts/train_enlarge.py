@@ -9,14 +9,13 @@ training, whose best weights this one begins with, or "shipped", for those that 
 """
 
 import sys
-from pathlib import Path
 
 import torch
+from photographs import WORKERS, training_files, validation_files
 from torch import nn
 
 from restoration_lib import degradations, training
-from restoration_lib.data import batches, datasets, samples
-from restoration_lib.data.files import list_images
+from restoration_lib.data import batches, datasets
 from restoration_lib.evaluation import measure, super_resolution
 from restoration_lib.methods.srgan import SRGAN
 from restoration_lib.restore import weights
@@ -25,12 +24,12 @@ SIZES = {2: {"features": 48, "blocks": 10}, 4: {"features": 64, "blocks": 16}}
 CROP = {2: 96, 4: 128}  # px of the large images
 BATCH_SIZE = 4  # crops
 NEW_RATE, FURTHER_RATE = 4e-4, 3e-4  # learning rates, from new weights and from those of START; at 1e-3 it diverges
-VALIDATION_IMAGES, VALIDATION_CROP, VALIDATE_EVERY = 20, 192, 500  # the last in steps
+VALIDATION_CROP, VALIDATE_EVERY = 192, 500  # the last in steps
 
 
-def training_images(free_photos: Path, crop: int) -> datasets.Images:
-    photographs = list_images(free_photos / "train") + samples.split("photographs")["train"]
-    return datasets.load(photographs + samples.split("paintings")["train"], min_side=crop)
+def training_images(free_photos: str, crop: int) -> datasets.Images:
+    photographs, paintings = training_files(free_photos)
+    return datasets.load(photographs + paintings, min_side=crop)
 
 
 def method(scale: int, steps: int, learning_rate: float = NEW_RATE) -> SRGAN:
@@ -50,9 +49,9 @@ def main(scale: int, free_photos: str, folder: str, steps: int, seed: int = 0, s
     torch.set_num_threads(1)  # sums over several threads end in other bits
     torch.manual_seed(seed)
     degrade = degradations.degradation("downscale", scale=scale)
-    images = training_images(Path(free_photos), CROP[scale])
+    images = training_images(free_photos, CROP[scale])
     options = {"crop": CROP[scale], "batch_size": BATCH_SIZE, "steps": steps, "seed": seed, "turned": True}
-    validation = datasets.load(list_images(Path(free_photos, "test"))[:VALIDATION_IMAGES])
+    validation = datasets.load(validation_files(free_photos))
     pairs = datasets.degraded_pairs(validation, degrade, VALIDATION_CROP, multiple=scale)
     validate = measure.validator(pairs, super_resolution.score(scale, "psnr_y"))
     print(f"{len(images)} images, {steps} steps", flush=True)
@@ -60,7 +59,7 @@ def main(scale: int, free_photos: str, folder: str, steps: int, seed: int = 0, s
     if start:
         enlarger.networks["generator"].load_state_dict(begun(scale, start).state_dict())
     crops = batches.CropBatches(images, degrade, **options)
-    training.fit(enlarger, crops, folder, validate, VALIDATE_EVERY, log_every=100)
+    training.fit(enlarger, crops, folder, validate, VALIDATE_EVERY, log_every=100, workers=WORKERS)
 
 
 if __name__ == "__main__":

@@ -7,29 +7,29 @@ for bit as if it had never stopped. STEPS and SEED (0) are numbers.
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
+from photographs import WORKERS, training_files, validation_files
 from skimage.color import rgb2lab
 from torch import Tensor
 
 from restoration_lib import training
-from restoration_lib.data import datasets, samples
+from restoration_lib.data import datasets
 from restoration_lib.data.faded import FadedBatches
-from restoration_lib.data.files import list_images, to_uint8
+from restoration_lib.data.files import to_uint8
 from restoration_lib.degradations.ageing import age
 from restoration_lib.degradations.monochrome import luma, toned
 from restoration_lib.evaluation import measure
 from restoration_lib.methods.tone import ToneRestorer
 
 SIZE, CROP, BATCH_SIZE = 200, 96, 8  # px, shorter side of the photographs at most; px; crops
-VALIDATION_IMAGES, VALIDATION_SIZE, VALIDATION_CROP, VALIDATE_EVERY = 20, 288, 256, 500  # the last in steps
+VALIDATION_SIZE, VALIDATION_CROP, VALIDATE_EVERY = 288, 256, 500  # the last in steps
 
 
-def training_images(free_photos: Path) -> datasets.Images:
-    photographs = list_images(free_photos / "train") + samples.split("photographs")["train"]
-    return datasets.load(photographs + samples.split("paintings")["train"], SIZE, min_side=CROP)
+def training_images(free_photos: str) -> datasets.Images:
+    photographs, paintings = training_files(free_photos)
+    return datasets.load(photographs + paintings, SIZE, min_side=CROP)
 
 
 def validator(images: datasets.Images) -> Callable[[ToneRestorer], dict[str, float]]:
@@ -59,11 +59,12 @@ def chroma(image: Tensor) -> float:
 def main(free_photos: str, folder: str, steps: int, seed: int = 0) -> None:
     torch.set_num_threads(1)  # sums over several threads end in other bits
     torch.manual_seed(seed)
-    images = training_images(Path(free_photos))
+    images = training_images(free_photos)
     batches = FadedBatches(images, crop=CROP, batch_size=BATCH_SIZE, steps=steps, seed=seed)
-    validation = datasets.load(list_images(Path(free_photos, "test"))[:VALIDATION_IMAGES], VALIDATION_SIZE)
+    validation = datasets.load(validation_files(free_photos), VALIDATION_SIZE)
     print(f"{len(images)} images, {steps} steps", flush=True)
-    training.fit(ToneRestorer(steps=steps), batches, folder, validator(validation), VALIDATE_EVERY, log_every=100)
+    method, validate = ToneRestorer(steps=steps), validator(validation)
+    training.fit(method, batches, folder, validate, VALIDATE_EVERY, log_every=100, workers=WORKERS)
 
 
 if __name__ == "__main__":

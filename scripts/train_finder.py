@@ -12,29 +12,28 @@ library holds.
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
+from photographs import WORKERS, training_files, validation_files
 from torch import Tensor
 
 from restoration_lib import training
-from restoration_lib.data import datasets, samples
+from restoration_lib.data import datasets
 from restoration_lib.data.damage import PRINT_DAMAGE, PrintBatches
-from restoration_lib.data.files import list_images
 from restoration_lib.degradations import damage_mask, scratched
 from restoration_lib.methods.finder import Finder
 from restoration_lib.restore import weights
 
 SIZE, CROP, BATCH_SIZE = 768, 160, 4  # px, shorter side of the photographs at most; px; crops
-VALIDATION_IMAGES, VALIDATION_CROP, VALIDATE_EVERY = 20, 256, 1000  # the last in steps
+VALIDATION_CROP, VALIDATE_EVERY = 256, 1000  # the last in steps
 NEW_RATE, FURTHER_RATE = 1e-3, 6e-4  # learning rates, from new weights and from those of START
 CLEAR = 48  # grey levels: cracks that the finder that ships must not miss
 
 
-def training_images(free_photos: Path) -> datasets.Images:
+def training_images(free_photos: str) -> datasets.Images:
     """Photographs twice, paintings once."""
-    photographs = list_images(free_photos / "train") + samples.split("photographs")["train"]
-    return datasets.load(2 * photographs + samples.split("paintings")["train"], SIZE, min_side=CROP)
+    photographs, paintings = training_files(free_photos)
+    return datasets.load(2 * photographs + paintings, SIZE, min_side=CROP)
 
 
 def validator(images: datasets.Images) -> Callable[[Finder], dict[str, float]]:
@@ -81,14 +80,14 @@ def main(free_photos: str, overlays: str, folder: str, steps: int, seed: int = 0
     torch.set_num_threads(1)  # sums over several threads end in other bits
     torch.manual_seed(seed)
     overlay_masks = datasets.load_overlay_masks(overlays)[0]["train"]
-    images = training_images(Path(free_photos))
+    images = training_images(free_photos)
     batches = PrintBatches(images, overlay_masks, crop=CROP, batch_size=BATCH_SIZE, steps=steps, seed=seed)
-    validation = datasets.load(list_images(Path(free_photos, "test"))[:VALIDATION_IMAGES])
+    validation = datasets.load(validation_files(free_photos))
     print(f"{len(images)} images, {len(overlay_masks)} overlays, {steps} steps", flush=True)
     finder = Finder(steps=steps, learning_rate=FURTHER_RATE if start else NEW_RATE)
     if start:
         begin_with(finder, start)
-    training.fit(finder, batches, folder, validator(validation), VALIDATE_EVERY, log_every=100)
+    training.fit(finder, batches, folder, validator(validation), VALIDATE_EVERY, log_every=100, workers=WORKERS)
 
 
 if __name__ == "__main__":

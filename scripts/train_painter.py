@@ -9,15 +9,14 @@ calibrated first: a threshold of 0 finds FALSE_ALARMS of the pixels of the undam
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
-from train_finder import BATCH_SIZE, CROP, VALIDATION_CROP, VALIDATION_IMAGES, training_images
+from photographs import WORKERS, validation_files
+from train_finder import BATCH_SIZE, CROP, VALIDATION_CROP, training_images
 
 from restoration_lib import training
 from restoration_lib.data import datasets
 from restoration_lib.data.damage import PRINT_DAMAGE, PrintBatches
-from restoration_lib.data.files import list_images
 from restoration_lib.degradations import scratched
 from restoration_lib.evaluation import measure
 from restoration_lib.methods.finder import Finder
@@ -50,13 +49,13 @@ def main(free_photos: str, overlays: str, finder: str, folder: str, steps: int, 
     torch.set_num_threads(1)  # sums over several threads end in other bits
     torch.manual_seed(seed)
     overlay_masks = datasets.load_overlay_masks(overlays)[0]["train"]
-    images = training_images(Path(free_photos))
+    images = training_images(free_photos)
     batches = PrintBatches(images, overlay_masks, crop=CROP, batch_size=BATCH_SIZE, steps=steps, seed=f"{seed}/painter")
-    validation = datasets.load(list_images(Path(free_photos, "test"))[:VALIDATION_IMAGES])
+    validation = datasets.load(validation_files(free_photos))
     print(f"{len(images)} images, {len(overlay_masks)} overlays, {steps} steps", flush=True)
     trained = training.load_best(Finder(steps=1), finder)
     painter = Painter(steps=steps, generator=generator_with(trained, validation))
-    training.fit(painter, batches, folder, validator(validation), VALIDATE_EVERY, log_every=100)
+    training.fit(painter, batches, folder, validator(validation), VALIDATE_EVERY, log_every=100, workers=WORKERS)
 
 
 if __name__ == "__main__":

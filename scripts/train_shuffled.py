@@ -9,14 +9,13 @@ for bit as if it had never stopped. STEPS and SEED (0) are numbers.
 
 import sys
 from functools import partial
-from pathlib import Path
 
 import torch
+from photographs import WORKERS, training_files, validation_files
 from torch import Tensor
 
 from restoration_lib import training
-from restoration_lib.data import batches, datasets, samples
-from restoration_lib.data.files import list_images
+from restoration_lib.data import batches, datasets
 from restoration_lib.degradations import pixel_shuffle
 from restoration_lib.degradations.common import uniform
 from restoration_lib.evaluation import measure
@@ -26,7 +25,7 @@ CHANNELS, BLOCKS = 96, 10
 CROP, BATCH_SIZE = 64, 4  # px; crops
 LEARNING_RATE = 7e-4
 LEAST_RATE = 0.25  # of the pixels that switch places in a crop; all of them at most
-VALIDATION_IMAGES, VALIDATION_CROP, VALIDATE_EVERY = 20, 192, 500  # the last in steps
+VALIDATION_CROP, VALIDATE_EVERY = 192, 500  # the last in steps
 
 high = partial(pixel_shuffle, rate=1.0)
 
@@ -47,14 +46,14 @@ def method(steps: int) -> AdversarialRestorer:
 def main(free_photos: str, folder: str, steps: int, seed: int = 0) -> None:
     torch.set_num_threads(1)  # sums over several threads end in other bits
     torch.manual_seed(seed)
-    photographs = list_images(Path(free_photos, "train")) + samples.split("photographs")["train"]
-    images = datasets.load(photographs + samples.split("paintings")["train"], min_side=CROP)
-    validation = datasets.load(list_images(Path(free_photos, "test"))[:VALIDATION_IMAGES])
+    photographs, paintings = training_files(free_photos)
+    images = datasets.load(photographs + paintings, min_side=CROP)
+    validation = datasets.load(validation_files(free_photos))
     pairs = datasets.degraded_pairs(validation, high, VALIDATION_CROP)
     validate = measure.validator(pairs, measure.image_score("psnr", "ssim"))
     print(f"{len(images)} images, {steps} steps", flush=True)
     crops = batches.CropBatches(images, any_rate, crop=CROP, batch_size=BATCH_SIZE, steps=steps, seed=seed)
-    training.fit(method(steps), crops, folder, validate, VALIDATE_EVERY, log_every=100)
+    training.fit(method(steps), crops, folder, validate, VALIDATE_EVERY, log_every=100, workers=WORKERS)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,7 @@ from restoration_lib.data.damage import PRINT_DAMAGE
 from restoration_lib.data.datasets import degraded_pairs, load
 from restoration_lib.degradations import scratched
 
-TINY = {
-    "SIZE": 48, "CROP": 32, "BATCH_SIZE": 1, "VALIDATION_IMAGES": 2, "VALIDATION_CROP": 32, "VALIDATE_EVERY": 2
-}  # fmt: skip
+TINY = {"SIZE": 48, "CROP": 32, "BATCH_SIZE": 1, "VALIDATION_CROP": 32, "VALIDATE_EVERY": 2}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ def history(folder):
 
 @pytest.mark.slow
 def test_faded(load_script, photographs):
-    sizes = {"SIZE": 48, "CROP": 32, "VALIDATION_IMAGES": 2, "VALIDATION_SIZE": 48, "VALIDATION_CROP": 40}
+    sizes = {"SIZE": 48, "CROP": 32, "VALIDATION_SIZE": 48, "VALIDATION_CROP": 40}
     load_script("train_faded", BATCH_SIZE=1, **sizes).main(photographs, photographs / "run", 2)
     names = {f"validation_{name}" for name in ("psnr", "ssim", "ciede2000", "chroma")}
     assert names < set(history(photographs / "run"))
@@ -31,7 +31,7 @@ def test_chroma_is_the_distance_from_grey(load_script):
     assert script.chroma(image[:, :1].expand(-1, 3, -1, -1)) == pytest.approx(0, abs=0.1)
 
 
-TINY = {"SIZES": {2: {"features": 4, "blocks": 1}}, "CROP": {2: 32}, "BATCH_SIZE": 1, "VALIDATION_IMAGES": 2}
+TINY = {"SIZES": {2: {"features": 4, "blocks": 1}}, "CROP": {2: 32}, "BATCH_SIZE": 1}
 
 
 @pytest.mark.slow
@@ -55,7 +55,7 @@ def test_enlargement_begins_with_what_ships(load_script):
     assert torch.equal(network(torch.ones(1, 3, 4, 4)), shipped)
 
 
-@pytest.mark.parametrize("name", ["train_faded", "train_enlarge", "train_painter", "ship"])
+@pytest.mark.parametrize("name", ["train_faded", "train_enlarge", "train_painter", "ship", "pack_for_gpu", "slim"])
 def test_wrong_arguments_print_the_usage(name, load_script, monkeypatch):
 
     script = load_script(name)

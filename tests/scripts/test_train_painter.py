@@ -7,7 +7,7 @@ from restoration_lib.data.datasets import load
 from restoration_lib.data.files import list_images
 from restoration_lib.methods.finder import Finder
 
-TINY = {"CROP": 32, "BATCH_SIZE": 1, "VALIDATION_IMAGES": 2, "VALIDATION_CROP": 32, "VALIDATE_EVERY": 2}
+TINY = {"CROP": 32, "BATCH_SIZE": 1, "VALIDATION_CROP": 32, "VALIDATE_EVERY": 2}
 
 
 @pytest.fixture
