@@ -182,7 +182,7 @@ def _save(method: Method, path: Path, state: dict, device: torch.device) -> None
     generators = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         generators["cuda"] = torch.cuda.get_rng_state(device)
-    whole = {**state, "method": method.state_dict(), "generators": generators}
+    whole = {**state, "method": method.state_dict(), "generators": generators, "device": describe(device)}
     write_durably(path, lambda temporary: torch.save(whole, temporary))
 
 

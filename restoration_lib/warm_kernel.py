@@ -1,9 +1,9 @@
 """`python -m restoration_lib.warm_kernel`: forks kernels that have imported already what notebooks import.
 
-Each line of standard input, a JSON object, asks for one; its process number is the answer. `null` asks whether this
-process has imported everything; 0 is the answer, once it has. It ends when
-its input does, so with whoever has started it, and its kernels end with it. It computes nothing but a chart: once
-threads of OpenMP have run in a process, it must not be forked.
+Each line of standard input is JSON: an object asks for a kernel, and its process number is the answer; to `null` the
+answer is 0, once everything is imported. This process ends when its input does, so with whoever has started it, and
+its kernels end with it. It computes nothing but a chart: once threads of OpenMP have run in a process, it must not be
+forked.
 """
 
 import gc

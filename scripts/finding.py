@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from train_finder import CLEAR
+from scipy.special import expit
+from train_finder import CLEAR, SIZE
 
 from restoration_lib import plots
 from restoration_lib.data import datasets
@@ -64,30 +65,39 @@ def tables(sets: Mapping[str, Sequence[Looked]]) -> dict[str, list[dict]]:
     """Two tables by their headings: of each set at the default threshold, and of all images at other ones."""
     everything = [image for looked in sets.values() for image in looked]
     return {
-        "Found at the default threshold": [
+        f"Found at the default threshold, in images of a shorter side of {SIZE} px at most": [
             {"images": f"{name} ({len(looked)})", **scores(looked)} for name, looked in sets.items()
         ],
-        f"Found at others, all {len(everything)} images": [
+        f"Found at other thresholds, all {len(everything)} images": [
             {"`--threshold`": threshold, **scores(everything, threshold)} for threshold in THRESHOLDS
         ],
     }
 
 
 def reliability(sets: Mapping[str, Sequence[Looked]]) -> pd.DataFrame:
-    """How much of what the finder calls damage with a probability is damaged: by mean probability, in percent, of BINS
-    equal parts of its range, a column for each set; NaN where it never says so."""
-    columns = {}
-    for name, looked in sets.items():
-        logits, true = (
-            np.concatenate([part.ravel() for part in parts])
-            for parts in zip(*((image.damaged, image.visible) for image in looked), strict=True)
-        )
-        probability = 1 / (1 + np.exp(-logits.astype(np.float64)))
-        places = np.minimum((BINS * probability).astype(int), BINS - 1)
-        count, hits = np.bincount(places, minlength=BINS), np.bincount(places, true, BINS)
-        columns[name] = 100 * np.divide(hits, count, out=np.full(BINS, np.nan), where=count > 0)
-    middles = 100 * (np.arange(BINS) + 0.5) / BINS
-    return pd.DataFrame({**columns, "exact": middles}, index=middles)
+    """How much of what the finder calls damage with a probability is damaged, in percent.
+
+    A row for each of BINS equal parts of the probability's range, at its mean there, a column for each set; NaN where
+    the finder never says so. A finder that is as often right as it says has the column "exact".
+    """
+    seen = {name: _pixels(looked) for name, looked in sets.items()}
+    everything = np.concatenate([probability for probability, _ in seen.values()])
+    exact = _means(everything, everything)
+    columns = {name: _means(probability, true) for name, (probability, true) in seen.items()}
+    return pd.DataFrame({**columns, "exact": exact}, index=exact)
+
+
+def _pixels(looked: Sequence[Looked]) -> tuple[np.ndarray, np.ndarray]:
+    """Of all pixels the probability of damage, and whether they are damaged."""
+    logits = np.concatenate([image.damaged.ravel() for image in looked])
+    return expit(logits.astype(np.float64)), np.concatenate([image.visible.ravel() for image in looked])
+
+
+def _means(probability: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Means of the values, in percent, in each of BINS parts of the probability's range; NaN where there are none."""
+    places = np.minimum((BINS * probability).astype(int), BINS - 1)
+    count, total = np.bincount(places, minlength=BINS), np.bincount(places, values, BINS)
+    return 100 * np.divide(total, count, out=np.full(BINS, np.nan), where=count > 0)
 
 
 def diagram(sets: Mapping[str, Sequence[Looked]]) -> Figure:

@@ -2,7 +2,8 @@
 OVERLAYS TARGET`, for scripts/gpu_full.sh.
 
 TARGET receives the photographs and paintings that train and those that validate, reduced to a shorter side of SIDE px
-at most, as JPEG, and the overlay images as they are: some 30 MB in all.
+at most, as JPEG, and the overlay images as they are: some 30 MB in all. The trainings on a CPU see them larger, and as
+they are. TARGET must be new or empty.
 """
 
 import shutil
@@ -23,10 +24,15 @@ def pack(paths: list[Path], folder: Path) -> None:
         image = open_rgb(path)
         factor = min(1, SIDE / min(image.size))
         reduced = image.resize([round(factor * side) for side in image.size], Image.Resampling.BICUBIC)
-        reduced.save(folder / f"{path.stem}.jpg", quality=QUALITY, subsampling=0)
+        target = folder / f"{path.stem}.jpg"
+        if target.exists():
+            sys.exit(f"{path}: a second image of the name {path.stem}")
+        reduced.save(target, quality=QUALITY, subsampling=0)
 
 
 def main(free_photos: str, overlays: str, target: str) -> None:
+    if Path(target).exists() and any(Path(target).iterdir()):
+        sys.exit(f"{target}: not empty")
     photographs, paintings = training_files(free_photos)
     parts = {"train": photographs, PAINTINGS: paintings, "test": validation_files(free_photos)}
     for part, paths in parts.items():

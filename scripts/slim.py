@@ -14,11 +14,12 @@ from restoration_lib.training import BEST, LAST
 
 
 def main(folder: str, target: str) -> None:
+    Path(target).mkdir(parents=True, exist_ok=True)
     for last in sorted(Path(folder).glob(f"*/{LAST}")):
         slim = Path(target, last.parent.name)
-        slim.mkdir(parents=True, exist_ok=True)
+        slim.mkdir(exist_ok=True)
         state = torch.load(last, map_location="cpu", weights_only=True)
-        torch.save({key: state[key] for key in ("step", "steps", "history", "seconds")}, slim / LAST)
+        torch.save({key: state[key] for key in ("step", "steps", "history", "seconds", "device")}, slim / LAST)
         shutil.copy(last.with_name(BEST), slim / BEST)
 
 

@@ -4,9 +4,9 @@
 
 FREE_PHOTOS holds train/, photographs that train beside the samples, and test/, of which the first 20 validate; OVERLAYS
 holds overlay images, split by their names. FOLDER receives the checkpoints: called again with the same arguments, the
-training goes on after the last one, and ends bit for bit as if it had never stopped. STEPS and SEED (0) are numbers;
-START is the FOLDER of another training, whose best weights this one begins with, or "shipped", for those that the
-library holds.
+training goes on after the last one, and ends bit for bit as if it had never stopped, on a CPU. STEPS and SEED (0) are
+numbers; START is the FOLDER of another training, whose best weights this one begins with, or "shipped", for those that
+the library holds.
 """
 
 import sys

@@ -4,7 +4,7 @@
 
 FREE_PHOTOS holds train/, photographs that train beside the samples, and test/, of which the first 20 validate. FOLDER
 receives the checkpoints: called again with the same arguments, the training goes on after the last one, and ends bit
-for bit as if it had never stopped. STEPS and SEED (0) are numbers.
+for bit as if it had never stopped, on a CPU. STEPS and SEED (0) are numbers.
 """
 
 import sys

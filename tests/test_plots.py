@@ -277,6 +277,8 @@ def test_losses_and_validation_of_what_was_not_trained_say_so():
     for figure in (plots.losses(untrained), plots.validation({"a": untrained, "b": untrained}, ["psnr"])):
         [axis] = figure.axes
         assert [text.get_text() for text in axis.texts] == ["nothing was trained here"]
+    [axis] = plots.validation({"untrained": untrained, "trained": history()}, ["psnr"]).axes
+    assert set(curves(axis)) == {"untrained", "trained"}
 
 
 def test_losses_without_discriminator_have_one_panel():

@@ -192,7 +192,13 @@ execution.execute(run, Path({str(tmp_path / "run")!r}), 1)
 def test_the_first_run_of_a_sweep_finds_a_process_that_forks_ready(planned, tmp_path, monkeypatch):
     asked = []
     ask = kernels.ask
-    monkeypatch.setattr(kernels, "ask", lambda server, request: asked.append(request) or ask(server, request))
+
+    def answered(server, request):
+        answer = ask(server, request)
+        asked.append(request)
+        return answer
+
+    monkeypatch.setattr(kernels, "ask", answered)
     run = planned(QUICK)
     with workers.threads(1, [tmp_path]) as crew:
         assert asked == [None], "no run yet, and it has answered"

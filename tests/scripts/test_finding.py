@@ -47,17 +47,28 @@ def test_scores_are_means_over_images(finding, looked, monkeypatch):
     assert finding.scores(looked, 1) == pytest.approx(sums, abs=1e-3)
 
 
+def test_what_is_sure_nowhere_is_not_found(finding):
+    """As the command finds damage: areas of a logit above -1 that somewhere exceed 2.5."""
+    logits = np.full((4, 9), -5.0)
+    logits[1, 1:4], logits[1, 2], logits[2, 6:8] = 0, 3, 1
+    damage = logits > -5
+    [row] = [finding.scores([finding.Looked(logits, logits, damage, damage)])]
+    assert row[finding.RECALL] == 60 and row[finding.UNDAMAGED] == pytest.approx(100 * 3 / 36, abs=1e-3)
+
+
 def test_reliability_counts_damage_by_probability(finding, looked):
     made = finding.reliability({"a": looked})
-    for place, middle in enumerate(made.index):
+    for place, mean in enumerate(made.index):
         seen = [
             image.visible[y, x]
             for image in looked for y in range(20) for x in range(30)
             if place / 10 <= 1 / (1 + math.exp(-image.damaged[y, x])) < (place + 1) / 10
         ]  # fmt: skip
-        assert middle == pytest.approx(5 + 10 * place) == made["exact"].iloc[place]
+        sure = [1 / (1 + math.exp(-image.damaged[y, x])) for image in looked for y in range(20) for x in range(30)]
+        said = np.mean([probability for probability in sure if place / 10 <= probability < (place + 1) / 10])
+        assert mean == pytest.approx(100 * said) == made["exact"].iloc[place]
         assert made["a"].iloc[place] == pytest.approx(100 * np.mean(seen))
-    sure = [finding.Looked(*(np.full((2, 2), value) for value in (9.0, -9.0, True, True)))]
+    sure = [finding.Looked(*(np.full((2, 2), value) for value in (40.0, -40.0, True, True)))]
     assert np.isnan(finding.reliability({"sure": sure})["sure"].iloc[:-1]).all()
 
 
@@ -78,6 +89,7 @@ def test_it_looks_at_an_image_with_damage_and_without(finding):
     images.names, images.arrays = ["grey"], [np.full((64, 64, 3), 100, np.uint8)]
     [image] = finding.look(Brightness(), images)
     assert (image.undamaged == 100).all()
-    difference = np.abs(image.damaged.astype(int) - 100)
     assert image.visible.any() and not image.visible.all() and (image.damaged[~image.visible] == 100).all()
-    assert not (image.clear & ~image.visible).any() and (difference[~image.visible] == 0).all()
+    difference = np.abs(image.damaged.astype(int) - 100)  # of red; the other channels say more
+    assert (difference[~image.clear] < finding.CLEAR).all() and (image.visible & ~image.clear).any()
+    assert image.clear[difference >= finding.CLEAR].all() and image.clear.any()
