@@ -241,6 +241,7 @@ def test_history_says_how_long_and_on_what_the_training_ran(tmp_path):
     cpu = torch.device("cpu")
     facts = {"steps": 10, "precision": devices.pick_precision("auto", cpu), "device": devices.describe(cpu)}
     assert attrs == facts | {"seconds": attrs["seconds"]}
+    assert torch.load(tmp_path / training.LAST, weights_only=True)["device"] == facts["device"]
     assert 0.3 <= attrs["seconds"] <= lasted + 0.05  # three validations; rounded to a tenth
 
 
