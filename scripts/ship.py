@@ -264,7 +264,7 @@ def training_of(folder: str) -> dict[str, str]:
 
 def main(name: str, free_photos: str, others: str, *folders: str) -> None:
     torch.set_num_threads(1)  # sums over several threads end in other bits
-    task = MODELS[name]
+    task, commit = MODELS[name], runs.commit()  # before a file is written
     network = weights.load(name) if folders[0] == SHIPPED else task.network(free_photos, folders).eval()
     for parameter in network.parameters():
         parameter.data = parameter.half().float()  # as it will be read
@@ -279,7 +279,7 @@ def main(name: str, free_photos: str, others: str, *folders: str) -> None:
             **trainings(name, folders),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "date": datetime.date.today().isoformat(),
-            "commit": runs.commit(),
+            "commit": commit,
         },
         "metric": task.metric,
         "results": results(table, metric, task.draws),
