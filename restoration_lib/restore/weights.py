@@ -74,7 +74,7 @@ MODELS: dict[str, Model] = {
         kind=DAMAGE,
         network="refined.RefinedGenerator",
         arguments={"features": 24, "depth": 3},
-        sha256="7bd1bc85a04868cfaef7dd4e151bf36ef4a8cb33792572ba5381a35348ce3704",
+        sha256="6662a8cb88a09dd0a30aa0d87415374677e5439616c203354df2a357cddd75fb",
         does="scratches, cracks, creases and dust found and painted over",
     ),
     "faded": Model(
