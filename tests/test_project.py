@@ -98,7 +98,7 @@ def test_the_readme_shows_what_is_published():
     assert table == publish.summary_table(PUBLISHED, publish.SUMMARY)
     assert len(table.splitlines()) == 7
     assert findings == publish.findings(PUBLISHED, publish.FINDINGS)
-    assert len(findings.splitlines()) == 4
+    assert len(findings.splitlines()) == 6
     everything = (PUBLISHED / "README.md").read_text(encoding="utf-8")
     assert everything.strip() == (publish.TITLE + publish.overviews(PUBLISHED)).strip()
 
