@@ -15,7 +15,7 @@ from PIL import Image
 
 from restoration_lib.data.files import list_images, open_rgb
 
-SIDE, QUALITY = 384, 90  # px; of JPEG
+SIDE, QUALITY = 352, 90  # px; of JPEG
 
 
 def pack(paths: list[Path], folder: Path) -> None:
