@@ -5,11 +5,12 @@
 #
 # DATA is what scripts/pack_for_gpu.py made. FOLDER receives a folder for each training. After MINUTES all stop; called again
 # with the same DATA and FOLDER, each goes on from its last checkpoint. PARTS, a folder, receives what scripts/ship.py needs,
-# as pieces of a tar archive of 15 MB at most: `cat PARTS/trained.tar.* | tar x`. The steps are meant for three calls of nine
-# minutes on an H100; DIVISOR=10 makes them ten times fewer, the same in all calls. PYTHON is the interpreter, else python3.
+# as pieces of a tar archive of 15 MB at most: `cat PARTS/trained.tar.* | tar x`. The steps are a guess at what three calls of
+# nine minutes on an H100 can do: no GPU has run them yet. DIVISOR=10 makes them ten times fewer, the same in all calls.
+# PYTHON is the interpreter, python3 where it is not set.
 set -euo pipefail
 
-if (($# < 3)); then sed -n '2,10s/^# \?//p' "$0"; exit 1; fi
+if (($# < 3)); then sed -n '2,11s/^# \?//p' "$0"; exit 1; fi
 data=$(realpath "$1") folder=$(realpath -m "$2") deadline=$((SECONDS + 60 * $3)) parts=${4:+$(realpath -m "$4")}
 python=${PYTHON:-python3}
 cd "$(dirname "$0")/.."

@@ -52,7 +52,7 @@ def test_what_is_sure_nowhere_is_not_found(finding):
     logits = np.full((4, 9), -5.0)
     logits[1, 1:4], logits[1, 2], logits[2, 6:8] = 0, 3, 1
     damage = logits > -5
-    [row] = [finding.scores([finding.Looked(logits, logits, damage, damage)])]
+    row = finding.scores([finding.Looked(logits, logits, damage, damage)])
     assert row[finding.RECALL] == 60 and row[finding.UNDAMAGED] == pytest.approx(100 * 3 / 36, abs=1e-3)
 
 
