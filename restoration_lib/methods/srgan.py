@@ -1,11 +1,12 @@
 """Super-resolution, first by the mean squared error, then perceptual and adversarial (SRGAN, Ledig et al. 2017)."""
 
 import copy
+from functools import partial
 
 from torch import Tensor
 
 from restoration_lib import losses as loss_terms
-from restoration_lib.checks import check
+from restoration_lib.checks import check, check_choice
 from restoration_lib.methods.base import Method, Schedule, detached, warmup_cosine
 from restoration_lib.networks.discriminators import SRDiscriminator
 from restoration_lib.networks.srresnet import SRResNet
@@ -19,13 +20,14 @@ class SRGAN(Method):
     """A generator that learns in two stages within one training.
 
     The first minimises the mean squared error, of images in [-1, 1]. The second minimises the content loss, the mean
-    squared difference of VGG's deepest maps, and the cross-entropy of the discriminator's logits against "real"; the
+    squared difference of VGG's maps, and the cross-entropy of the discriminator's logits against "real"; the
     discriminator learns in that stage alone. The network "pretrained" is the generator as the first stage left it.
 
     Args:
         pretraining_steps, adversarial_steps: length of the two stages; 0 leaves one out.
         scale, features, blocks, norm, residual: of the generator, see `networks.srresnet`.
         vgg: the judge of the content, `networks.vgg.VGG`, needed where there is a second stage.
+        content_depth: which of its maps, those of block 1 to 5: 2 is the paper's VGG22, 5 its VGG54.
         losses: weight of each of LOSSES in the second stage, where there is one; 1 and 1e-3 in the paper, 0 leaves one
             out.
         learning_rate: of the first stage, Adam, betas (0.9, 0.999); up for a moment, then down half a cosine.
@@ -33,8 +35,8 @@ class SRGAN(Method):
         discriminator_features: size of the discriminator.
 
     Raises:
-        ValueError: a length or weight below 0, a learning rate that is not above 0, no steps at all, or another scale
-            than 2 or 4.
+        ValueError: a length or weight below 0, a learning rate that is not above 0, no steps at all, another scale
+            than 2 or 4, or another block than 1 to 5.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class SRGAN(Method):
         norm: str = "batch",
         residual: bool = False,
         vgg: VGG | None = None,
+        content_depth: int = 5,
         losses: dict[str, float],
         learning_rate: float = 1e-4,
         adversarial_learning_rate: float = 1e-4,
@@ -58,6 +61,7 @@ class SRGAN(Method):
         check("adversarial_steps", adversarial_steps, 0)
         if losses or adversarial_steps:
             loss_terms.check_weights(losses, LOSSES)
+        check_choice("content_depth", content_depth, range(1, 6))
         check("learning_rate", learning_rate, above=0)
         check("adversarial_learning_rate", adversarial_learning_rate, above=0)
         if not pretraining_steps and not adversarial_steps:
@@ -65,6 +69,7 @@ class SRGAN(Method):
         if adversarial_steps and not vgg:
             raise ValueError("vgg: the second stage needs a network to judge the content")
         self.pretraining_steps, self.losses = pretraining_steps, dict.fromkeys(LOSSES, 0.0) | losses
+        self.content_depth = content_depth
         if vgg:
             self.frozen["vgg"] = vgg
         self.plan = {"pretraining_steps": pretraining_steps, "adversarial_steps": adversarial_steps}
@@ -99,7 +104,8 @@ class SRGAN(Method):
         with self.autocast(small.device):
             large = self.networks["generator"](small)
             if self.losses["content"]:
-                terms["content"] = self.losses["content"] * loss_terms.content(self.frozen["vgg"], large, target)
+                maps = partial(self.frozen["vgg"], depth=self.content_depth)
+                terms["content"] = self.losses["content"] * loss_terms.content(maps, large, target)
         if self.losses["adversarial"]:
             logits = self.judge("discriminator", large)
             terms["adversarial"] = self.losses["adversarial"] * loss_terms.bce(logits, 1.0)

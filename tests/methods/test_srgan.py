@@ -15,7 +15,7 @@ LOSSES = {"content": 1.0, "adversarial": 1e-3}
 
 
 class Maps(nn.Module):
-    """Stands for VGG: two maps, the deepest one at a quarter of the size."""
+    """Stands for VGG: the image at depth 1, below it one map at a quarter of the size."""
 
     name = "maps"
 
@@ -23,8 +23,8 @@ class Maps(nn.Module):
         super().__init__()
         self.convolution = nn.Conv2d(3, 4, 4, stride=4).requires_grad_(False)
 
-    def forward(self, images):
-        return [images, self.convolution(images)]
+    def forward(self, images, depth=5):
+        return [images, self.convolution(images)][:depth]
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +95,14 @@ def test_the_second_stage_is_content_and_the_cross_entropy_of_the_logits(losses)
     assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
+def test_the_content_is_of_the_block_that_was_asked_for():
+    method = srgan(0, 4, content_depth=1)
+    data = batch()
+    large = method.networks["generator"](data["input"])
+    content = ((large - data["target"]) ** 2).mean() / 12.75**2
+    assert method.step(data)["content"].item() == pytest.approx(content.item(), rel=1e-4)
+
+
 def test_the_judge_of_the_content_moves_with_the_method_and_is_in_no_checkpoint():
     method = srgan()
     judge = copy.deepcopy(method.frozen["vgg"].state_dict())
@@ -153,6 +161,7 @@ def test_the_adversarial_loss_alone_costs_no_look_at_the_content():
         ({"losses": {}}, "losses: give at least one of content, adversarial a weight above 0"),
         ({"pretraining": 0, "adversarial": 0}, "both are 0"),
         ({"learning_rate": 0.0}, "learning_rate: expected a number above 0, got 0.0"),
+        ({"content_depth": 6}, "content_depth: expected one of 1, 2, 3, 4, 5, got 6"),
         ({"adversarial_learning_rate": -1.0}, "adversarial_learning_rate: expected a number above 0, got -1.0"),
         ({"vgg": None}, "vgg: the second stage needs"),
         ({"scale": 3}, "scale: expected one of 2, 4, got 3"),
