@@ -1,4 +1,4 @@
-"""The trainings of the networks for faded photographs and for enlargement: runs of few steps."""
+"""The trainings of the networks for faded photographs, for enlargement and for shuffled pixels: runs of few steps."""
 
 import runpy
 import sys
@@ -9,6 +9,7 @@ import torch
 from skimage.color import lab2rgb
 
 from restoration_lib.data.files import to_tensor
+from restoration_lib.restore.weights import load
 
 
 def history(folder):
@@ -55,9 +56,22 @@ def test_enlargement_begins_with_what_ships(load_script):
     assert torch.equal(network(torch.ones(1, 3, 4, 4)), shipped)
 
 
-@pytest.mark.parametrize("name", ["train_faded", "train_enlarge", "train_painter", "ship", "pack_for_gpu", "slim"])
-def test_wrong_arguments_print_the_usage(name, load_script, monkeypatch):
+@pytest.mark.slow
+def test_shuffled_goes_on_from_what_ships(load_script, photographs):
+    script = load_script("train_shuffled", CROP=32, BATCH_SIZE=1, VALIDATION_CROP=40)
+    script.main(photographs, photographs / "run", 1, 0, "shipped")
+    state = torch.load(photographs / "run" / "last.pt", weights_only=True)["method"]
+    assert state["schedulers.generator"]["base_lrs"] == [script.FURTHER_RATE]
+    shipped = load("shuffled").state_dict()
+    for key, value in state["networks.generator"].items():
+        torch.testing.assert_close(value, shipped[key], atol=1e-3, rtol=0)  # one step away
 
+
+TAKE_ARGUMENTS = ["train_faded", "train_enlarge", "train_shuffled", "train_painter", "ship", "pack_for_gpu", "slim"]
+
+
+@pytest.mark.parametrize("name", TAKE_ARGUMENTS)
+def test_wrong_arguments_print_the_usage(name, load_script, monkeypatch):
     script = load_script(name)
     monkeypatch.setattr(sys, "argv", [script.__file__, "a"])
     with pytest.raises(SystemExit, match=rf"python scripts/{name}\.py "):
