@@ -16,7 +16,7 @@ from restoration_lib.checks import check, check_names
 from restoration_lib.degradations.monochrome import luma
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli and Bovik 2003, section 3.2
-CONTENT_SCALE = 1 / 12.75**2  # of squared differences of VGG's maps, to the size of the MSE (Ledig et al. 2017, 3.2)
+CONTENT_SCALE = 1 / 12.75**2  # of squared differences of VGG's deepest maps, to the MSE's size (Ledig et al. 2017, 3.2)
 WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03  # Wang et al. 2004, section III
 
 
@@ -96,10 +96,10 @@ def cosine(prediction: Tensor, target: Tensor, softening: float = 0.02) -> Tenso
 
 
 def content(network: Callable[[Tensor], list[Tensor]], prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean squared difference of a network's deepest maps, times 1 / 12.75² (SRGAN, Ledig et al. 2017, section 2.2.1).
+    """Mean squared difference of a network's last maps, times 1 / 12.75² (SRGAN, Ledig et al. 2017, section 2.2.1).
 
     Args:
-        network: images to a list of maps, such as `networks.vgg.VGG`.
+        network: images to a list of maps, such as `networks.vgg.VGG`, whose `depth` says which is the last.
     """
     return CONTENT_SCALE * mse(network(prediction)[-1], network(target)[-1])
 

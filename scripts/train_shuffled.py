@@ -21,7 +21,7 @@ from restoration_lib.degradations import pixel_shuffle
 from restoration_lib.degradations.common import uniform
 from restoration_lib.evaluation import measure
 from restoration_lib.methods.shuffle import AdversarialRestorer
-from restoration_lib.restore.shipped import begin_with
+from restoration_lib.restore.shipped import SHIPPED, begin_with
 
 CHANNELS, BLOCKS = 96, 10
 CROP, BATCH_SIZE = 64, 4  # px; crops
@@ -61,6 +61,7 @@ def main(free_photos: str, folder: str, steps: int, seed: int = 0, start: str = 
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (4, 5, 6) or not all(map(str.isdecimal, sys.argv[3:5])):
+    numbers, start = sys.argv[3:5], sys.argv[5:]
+    if len(sys.argv) < 4 or not all(map(str.isdecimal, numbers)) or start not in ([], [SHIPPED]):
         sys.exit(__doc__)
-    main(*sys.argv[1:3], *map(int, sys.argv[3:5]), *sys.argv[5:])
+    main(*sys.argv[1:3], *map(int, numbers), *start)

@@ -286,7 +286,7 @@ def test_mse_of_bf16_images_is_float32():
     assert value.item() == pytest.approx(mean_squared_error(a.double().numpy(), b.double().numpy()), rel=1e-5)
 
 
-def test_content_is_the_mse_of_the_deepest_maps_over_12_75_squared():
+def test_content_is_the_mse_of_the_last_maps_over_12_75_squared():
     a, b = image_pair(16, 24)
     seen = []
 

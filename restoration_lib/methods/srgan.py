@@ -13,21 +13,23 @@ from restoration_lib.networks.srresnet import SRResNet
 from restoration_lib.networks.vgg import VGG
 
 LOSSES = ("content", "adversarial")
-PLAN = "parts.plan"  # in a state: the stages of a training and its judge
+PLAN = "parts.plan"  # in a state: the stages of a training, its judge and the block that judges
 
 
 class SRGAN(Method):
     """A generator that learns in two stages within one training.
 
     The first minimises the mean squared error, of images in [-1, 1]. The second minimises the content loss, the mean
-    squared difference of VGG's maps, and the cross-entropy of the discriminator's logits against "real"; the
-    discriminator learns in that stage alone. The network "pretrained" is the generator as the first stage left it.
+    squared difference of the maps of one block of VGG, and the cross-entropy of the discriminator's logits against
+    "real"; the discriminator learns in that stage alone. The network "pretrained" is the generator as the first stage
+    left it.
 
     Args:
         pretraining_steps, adversarial_steps: length of the two stages; 0 leaves one out.
         scale, features, blocks, norm, residual: of the generator, see `networks.srresnet`.
         vgg: the judge of the content, `networks.vgg.VGG`, needed where there is a second stage.
-        content_depth: which of its maps, those of block 1 to 5: 2 is the paper's VGG22, 5 its VGG54.
+        content_depth: the block, 1 to 5, after whose last ReLU the maps are taken; of VGG-19, 2 gives the paper's VGG22
+            and 5 its VGG54. Differences in earlier blocks can be larger, and count for more at the same weight.
         losses: weight of each of LOSSES in the second stage, where there is one; 1 and 1e-3 in the paper, 0 leaves one
             out.
         learning_rate: of the first stage, Adam, betas (0.9, 0.999); up for a moment, then down half a cosine.
@@ -73,7 +75,7 @@ class SRGAN(Method):
         if vgg:
             self.frozen["vgg"] = vgg
         self.plan = {"pretraining_steps": pretraining_steps, "adversarial_steps": adversarial_steps}
-        self.plan["vgg"] = vgg.name if vgg else "none"
+        self.plan |= {"vgg": vgg.name if vgg else "none", "content_depth": content_depth}
         network = SRResNet(scale, features, blocks, norm, residual)
         schedule = two_stages(pretraining_steps, adversarial_steps, adversarial_learning_rate / learning_rate)
         self.add("generator", network, learning_rate, (0.9, 0.999), schedule)

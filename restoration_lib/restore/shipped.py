@@ -1,4 +1,4 @@
-"""Shipped networks in notebooks: shown and measured in place of one that is trained, or where a training begins."""
+"""Shipped networks, in place of one that is trained or where a training begins: for notebooks and scripts."""
 
 from functools import partial
 
@@ -63,8 +63,8 @@ def shipped(name: str, weights: str) -> Shipped | None:
 
 
 def begin_with(network: nn.Module, name: str, start: str) -> None:
-    """For the parameter `start` of a notebook: give a network the weights of the shipped model of this name; "" leaves
-    it as it is.
+    """For the parameter `start` of a notebook or script: give a network the weights of the shipped model of this name;
+    "" leaves it as it is.
 
     Raises:
         ValueError: `start` is neither "" nor "shipped"; the network is of another kind or size than the shipped one.

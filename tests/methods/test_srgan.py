@@ -15,7 +15,7 @@ LOSSES = {"content": 1.0, "adversarial": 1e-3}
 
 
 class Maps(nn.Module):
-    """Stands for VGG: the image at depth 1, below it one map at a quarter of the size."""
+    """Stands for VGG: the image, its squares, and one map at a quarter of the size."""
 
     name = "maps"
 
@@ -24,7 +24,7 @@ class Maps(nn.Module):
         self.convolution = nn.Conv2d(3, 4, 4, stride=4).requires_grad_(False)
 
     def forward(self, images, depth=5):
-        return [images, self.convolution(images)][:depth]
+        return [images, images**2, self.convolution(images)][:depth]
 
 
 @pytest.fixture(autouse=True)
@@ -95,11 +95,12 @@ def test_the_second_stage_is_content_and_the_cross_entropy_of_the_logits(losses)
     assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
-def test_the_content_is_of_the_block_that_was_asked_for():
-    method = srgan(0, 4, content_depth=1)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_content_is_of_the_block_that_was_asked_for(depth):
+    method = srgan(0, 4, content_depth=depth)
     data = batch()
     large = method.networks["generator"](data["input"])
-    content = ((large - data["target"]) ** 2).mean() / 12.75**2
+    content = ((large**depth - data["target"] ** depth) ** 2).mean() / 12.75**2
     assert method.step(data)["content"].item() == pytest.approx(content.item(), rel=1e-4)
 
 
@@ -146,7 +147,7 @@ def test_content_alone_needs_no_discriminator_and_one_stage_no_vgg():
 
 def test_the_adversarial_loss_alone_costs_no_look_at_the_content():
     method = srgan(0, 2, losses={"content": 0.0, "adversarial": 1.0})
-    method.frozen["vgg"].forward = lambda images: pytest.fail("the content was looked at")
+    method.frozen["vgg"].forward = lambda *_, **__: pytest.fail("the content was looked at")
     terms = method.step(batch())
     assert terms["generator"] == terms["adversarial"] and "content" not in terms
 
@@ -205,7 +206,7 @@ def test_a_training_goes_on_with_the_stages_and_the_judge_it_was_begun_with():
     srgan(3, 3).load_state_dict(state)
     other = Maps()
     other.name = "others"
-    for method in (srgan(2, 4), srgan(3, 3, vgg=other)):
+    for method in (srgan(2, 4), srgan(3, 3, vgg=other), srgan(3, 3, content_depth=1)):
         with pytest.raises(ValueError, match=r"the training was begun with .*'vgg': 'maps'"):
             method.load_state_dict(state)
 

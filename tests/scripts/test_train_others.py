@@ -67,6 +67,13 @@ def test_shuffled_goes_on_from_what_ships(load_script, photographs):
         torch.testing.assert_close(value, shipped[key], atol=1e-3, rtol=0)  # one step away
 
 
+def test_shuffled_begins_with_nothing_but_what_ships(load_script, monkeypatch):
+    script = load_script("train_shuffled")
+    monkeypatch.setattr(sys, "argv", [script.__file__, "photographs", "folder", "1", "0", "another"])
+    with pytest.raises(SystemExit, match=r"python scripts/train_shuffled\.py "):
+        runpy.run_path(script.__file__, run_name="__main__")
+
+
 TAKE_ARGUMENTS = ["train_faded", "train_enlarge", "train_shuffled", "train_painter", "ship", "pack_for_gpu", "slim"]
 
 
