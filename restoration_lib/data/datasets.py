@@ -203,7 +203,7 @@ def fixed_pairs(pairs: PairedImages, degrade: Degrade, crop: int = 0) -> list[Pa
     return [Pair(name, central(damaged, crop), central(clean, crop)) for name, damaged, clean in arrays]
 
 
-def load_sets(folder: str, min_side: int, taken: str = "") -> tuple[dict[str, Images], list[str]]:
+def load_sets(folder: str, min_side: int, taken: str = "", size: int = 0) -> tuple[dict[str, Images], list[str]]:
     """Images by the name of the subfolder that holds them, and a line for each file left out.
 
     "" is no folder and no sets; hidden subfolders are none.
@@ -211,6 +211,7 @@ def load_sets(folder: str, min_side: int, taken: str = "") -> tuple[dict[str, Im
     Args:
         min_side: images with a shorter side than this, in pixels, are left out.
         taken: a name that stands for another set.
+        size: larger images are reduced to this shorter side, in pixels; 0 keeps them.
 
     Raises:
         ImageError: no such folder, no subfolders in it, one with the name that is taken, or none of a subfolder's
@@ -224,7 +225,7 @@ def load_sets(folder: str, min_side: int, taken: str = "") -> tuple[dict[str, Im
         raise ImageError(f"{place}: no test sets; give a folder with a subfolder for each")
     if place / taken in found:
         raise ImageError(f"{place / taken}: the data set's own test images have this name; rename the folder")
-    sets = {shown(path.name): load(list_images(path), min_side=min_side) for path in found}
+    sets = {shown(path.name): load(list_images(path), size, min_side) for path in found}
     return sets, [f"{name}/{line}" for name, images in sets.items() for line in images.skipped]
 
 
