@@ -104,7 +104,8 @@ class PairedBatches(CropBatches):
 
 
 class UnpairedBatches(Dataset):
-    """Item `step`: a training batch {"a", "b"} of crops (N, 3, crop, crop) of two domains, drawn independently.
+    """Item `step`: a training batch {"a", "b", "original"} of crops (N, 3, crop, crop): of two domains, drawn
+    independently, and of A as they were before `degrade`, which only a method with pairs looks at.
 
     Args:
         degrade: applied to the crops of domain A.
@@ -122,7 +123,8 @@ class UnpairedBatches(Dataset):
         return len(self.a)
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        return {"a": self.a[step]["input"], "b": self.b[step]["target"]}
+        a = self.a[step]
+        return {"a": a["input"], "b": self.b[step]["target"], "original": a["target"]}
 
 
 class MonochromeBatches(Dataset):

@@ -15,7 +15,7 @@ from restoration_lib.networks.layers import NORMS
 from restoration_lib.networks.resnet import OldPhotoGenerator, ResnetGenerator
 
 GENERATORS = {"old_photo": OldPhotoGenerator, "resnet": ResnetGenerator}
-LOSSES = ("adversarial", "cycle", "identity")
+LOSSES = ("adversarial", "cycle", "identity", "pairs")
 
 
 @lru_cache
@@ -56,7 +56,10 @@ class CycleGAN(Method):
 
     The objective of the generators, with images in [-1, 1] as in the paper, so that its weights mean what they mean
     there: "adversarial" times least squares on the discriminators' logits, "cycle" times the L1 of the round trips,
-    "identity" times the L1 between an image of its own domain and what its generator makes of it.
+    "identity" times the L1 between an image of its own domain and what its generator makes of it. "pairs" is no part of
+    a CycleGAN, it shows what doing without pairs costs: that times the L1 between what generator B makes of the images
+    of A and their originals, "original" of the batch. Without a weight of "adversarial" or "cycle" there are no
+    discriminators.
 
     Generators in training circle around where they should be: running means of their weights translate and restore
     (Karras et al. 2018, section 4; Yazıcı et al. 2019).
@@ -68,7 +71,7 @@ class CycleGAN(Method):
         features: channels of the first layer of all networks.
         blocks: residual blocks of the generators.
         upsampling, norm, output: of the generators, see `networks.resnet`.
-        losses: weight of each of LOSSES; an identity weight of 0 costs nothing.
+        losses: weight of each of LOSSES.
         discriminator_norm: of the old-photo discriminators: "batch", "instance" or "none"; the others have instance.
         discriminator_blur: side in pixels, odd, of a box that blurs the discriminators' images, twice; 1 leaves them
             sharp. Dust and grain give an aged image away at once; blurred, it is judged by its colours and
@@ -112,12 +115,14 @@ class CycleGAN(Method):
             self.add(f"generator_{domain}", network, learning_rate, betas, schedule)
         for domain in ("a", "b"):
             self.add_average(f"average_{domain}", f"generator_{domain}", ema_decay)
-            if architecture == "old_photo":
-                network = OldPhotoDiscriminator(features, discriminator_norm)
-            else:
-                network = PatchGAN(features, halvings=3, images=1)
-            self.add(f"discriminator_{domain}", network, discriminator_learning_rate, betas, schedule)
-            self.parts[f"pool_{domain}"] = ImagePool(pool_size)
+        if self.losses["adversarial"] or self.losses["cycle"]:
+            for domain in ("a", "b"):
+                if architecture == "old_photo":
+                    network = OldPhotoDiscriminator(features, discriminator_norm)
+                else:
+                    network = PatchGAN(features, halvings=3, images=1)
+                self.add(f"discriminator_{domain}", network, discriminator_learning_rate, betas, schedule)
+                self.parts[f"pool_{domain}"] = ImagePool(pool_size)
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
@@ -128,7 +133,8 @@ class CycleGAN(Method):
             shown = self.parts[f"pool_{domain}"].swap(fake)
             real, fake = [self._blurred(batch[domain])], [self._blurred(shown)]
             terms |= self.step_discriminator(f"discriminator_{domain}", real, fake, loss_terms.least_squares)
-        terms["discriminator"] = terms["discriminator_a"] + terms["discriminator_b"]
+        if fakes:
+            terms["discriminator"] = terms["discriminator_a"] + terms["discriminator_b"]
         self.step_schedulers()
         for domain in ("a", "b"):
             self.networks[f"average_{domain}"].update_parameters(self.networks[f"generator_{domain}"])
@@ -141,20 +147,26 @@ class CycleGAN(Method):
         """
         for domain, other in (("a", "b"), ("b", "a")):
             real, generator, back = batch[domain], *(self.networks[f"generator_{d}"] for d in (other, domain))
-            with self.autocast(real.device):
-                fake = generator(real)
-                round_trip = back(fake)
-            logits = self.judge(f"discriminator_{other}", self._blurred(fake))
-            fakes[other] = fake.detach()
-            adversarial = self.losses["adversarial"] * loss_terms.least_squares(logits, 1.0)
-            cycle = self.losses["cycle"] * 2 * loss_terms.l1(round_trip, real)  # twice: as of images in [-1, 1]
-            terms |= {f"adversarial_{other}": adversarial, f"cycle_{domain}": cycle}
-            yield adversarial + cycle
+            if f"discriminator_{other}" in self.networks:
+                with self.autocast(real.device):
+                    fake = generator(real)
+                    round_trip = back(fake)
+                logits = self.judge(f"discriminator_{other}", self._blurred(fake))
+                fakes[other] = fake.detach()
+                adversarial = self.losses["adversarial"] * loss_terms.least_squares(logits, 1.0)
+                cycle = self.losses["cycle"] * 2 * loss_terms.l1(round_trip, real)  # twice: as of images in [-1, 1]
+                terms |= {f"adversarial_{other}": adversarial, f"cycle_{domain}": cycle}
+                yield adversarial + cycle
             if self.losses["identity"]:
                 with self.autocast(real.device):
                     identity = back(real)
                 terms[f"identity_{domain}"] = self.losses["identity"] * 2 * loss_terms.l1(identity, real)
                 yield terms[f"identity_{domain}"]
+        if self.losses["pairs"]:
+            with self.autocast(batch["a"].device):
+                restored = self.networks["generator_b"](batch["a"])
+            terms["pairs"] = self.losses["pairs"] * 2 * loss_terms.l1(restored, batch["original"])
+            yield terms["pairs"]
 
     def _blurred(self, images: Tensor) -> Tensor:
         """What the discriminators see."""

@@ -217,7 +217,7 @@ def test_a_batch_depends_on_seed_and_step_alone():
     torch.manual_seed(2)
     backward = [other[step] for step in reversed(range(6))][::-1]
     for first, second in zip(forward, backward, strict=True):
-        assert list(first) == ["a", "b"]
+        assert list(first) == ["a", "b", "original"]
         for name in first:
             assert first[name].shape == (2, 3, 6, 6)
             assert torch.equal(first[name], second[name])
@@ -232,6 +232,7 @@ def test_only_domain_a_is_degraded_and_each_crop_comes_from_its_domain():
     for step in range(30):
         assert torch.equal(negative[step]["a"], 1 - plain[step]["a"])
         assert torch.equal(negative[step]["b"], plain[step]["b"])
+        assert torch.equal(negative[step]["original"], plain[step]["a"])
         for name, images, mark in (("a", a, 10), ("b", b, 20)):
             for crop in levels(plain[step][name]):
                 crop = crop if crop[0, 0, 0] < crop[0, -1, 0] else crop[:, ::-1]

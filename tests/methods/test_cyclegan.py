@@ -142,6 +142,33 @@ def test_identity_of_weight_0_costs_no_call_of_a_generator(weights, calls):
     assert terms["generator"].item() == pytest.approx(sum(float(terms[name]) for name in parts if name in terms))
 
 
+def test_with_pairs_alone_generator_b_learns_and_nothing_else_does():
+    method = cyclegan(losses={"pairs": 3.0})
+    before, batch = copies(method), random_batch(count=2)
+    batch["original"] = torch.rand(2, 3, SIDE, SIDE)
+    loss = 3 * ((2 * before["generator_b"](batch["a"]) - 1) - (2 * batch["original"] - 1)).abs().mean()
+    expected = torch.autograd.grad(loss, list(before["generator_b"].parameters()))
+    terms = method.step(batch)
+    assert set(terms) == {"generator", "pairs", "generator_gradient"}
+    assert terms["generator"].item() == terms["pairs"].item() == pytest.approx(loss.item(), rel=1e-5)
+    for parameter, gradient in zip(method.networks["generator_b"].parameters(), expected, strict=True):
+        assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
+    assert set(method.networks) == {"generator_a", "generator_b", "average_a", "average_b"}
+    for found, weights in zip(*(n["generator_a"].parameters() for n in (method.networks, before)), strict=True):
+        assert torch.equal(found, weights)
+
+
+def test_pairs_beside_the_other_terms_are_one_term_more():
+    weights = LOSSES | {"pairs": 3.0}
+    method = cyclegan(losses=weights)
+    batch = random_batch(count=2) | {"original": torch.rand(2, 3, SIDE, SIDE)}
+    expected = hand_terms(copies(method), batch)
+    pairs = 6 * (method.networks["generator_b"](batch["a"]) - batch["original"]).abs().mean()
+    terms = method.step(batch)
+    assert terms["pairs"].item() == pytest.approx(pairs.item(), rel=1e-5)
+    assert terms["generator"].item() == pytest.approx((expected["generator"] + pairs).item(), rel=1e-5)
+
+
 def test_discriminators_see_their_images_through_a_box_blur_taken_twice():
     method, seen = cyclegan(discriminator_blur=5), []
     for name in ("discriminator_a", "discriminator_b"):
@@ -254,8 +281,8 @@ def test_the_eight_paths_lead_through_the_right_generators():
         ({"output": "sigmoid"}, "output: expected one of tanh, residual, colour, got 'sigmoid'"),
         ({"losses": LOSSES | {"cycle": -1.0}}, "losses: cycle: expected a number, 0 or more, got -1.0"),
         ({"losses": LOSSES | {"identity": -0.5}}, "losses: identity: expected a number, 0 or more, got -0.5"),
-        ({"losses": LOSSES | {"l1": 1.0}}, "losses: expected any of adversarial, cycle, identity, got 'l1'"),
-        ({"losses": {"cycle": 0.0}}, "losses: give at least one of adversarial, cycle, identity a weight above 0"),
+        ({"losses": LOSSES | {"l1": 1.0}}, "losses: expected any of adversarial, cycle, identity, pairs, got 'l1'"),
+        ({"losses": {"cycle": 0.0}}, "losses: give at least one of adversarial, cycle, identity, pairs a weight"),
         ({"pool_size": -1}, "pool_size: expected a number, 0 or more, got -1"),
         ({"discriminator_blur": 4}, "discriminator_blur: expected an odd number, 1 or more, got 4"),
         ({"discriminator_blur": -1}, "discriminator_blur: expected an odd number, 1 or more, got -1"),
