@@ -27,7 +27,7 @@ publish: $(READY)
 
 test: $(READY)
 	@$(BIN)/restoration samples
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 quick-test: $(READY)
 	$(BIN)/python -m pytest -m "not slow and not browser"

@@ -15,6 +15,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: -slow[item.path])
 
 
+def pytest_xdist_auto_num_workers(config):
+    """One more than there are cores, four at most: tests of kernels, clusters and commands wait for them much of the
+    time."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
 @pytest.fixture
 def disk_calls(monkeypatch):
     """What is flushed to the disk and renamed, in order: ("fsync" or "replace", inode)."""

@@ -108,10 +108,20 @@ def warm_up(threads: int) -> None:
         RuntimeError: that one has died.
     """
     server = server_of(threads) if FORKS else None  # it imports while this process does, too
-    import papermill  # noqa: F401
-
+    _import_papermill()
     if server:
         ask(server, None)
+
+
+def _import_papermill() -> None:
+    """In half of the time: its jsonschema builds 39 grammars of addresses at once, where it finds the package
+    rfc3987_syntax, and no notebook is checked by them."""
+    known = sys.modules.get("rfc3987_syntax")
+    sys.modules["rfc3987_syntax"] = known  # None: as if it were not installed
+    import papermill  # noqa: F401
+
+    if known is None:
+        sys.modules.pop("rfc3987_syntax", None)  # another thread may have done so
 
 
 def server_of(threads: int) -> subprocess.Popen:

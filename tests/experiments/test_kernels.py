@@ -102,6 +102,16 @@ def children(process: int) -> list[int]:
     return found
 
 
+@pytest.mark.parametrize("known", [{}, {"rfc3987_syntax": sys}], ids=["unknown", "imported"])
+def test_papermill_is_imported_without_grammars_and_they_can_be_imported_afterwards(known, monkeypatch):
+    monkeypatch.delitem(sys.modules, "rfc3987_syntax", raising=False)
+    for name, module in known.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    kernels._import_papermill()
+    assert "papermill" in sys.modules
+    assert {name: sys.modules[name] for name in sys.modules if name == "rfc3987_syntax"} == known
+
+
 def test_a_forked_kernel_finds_what_a_new_interpreter_would(planned, tmp_path, monkeypatch):
     run = planned(FACTS)
     found = []
