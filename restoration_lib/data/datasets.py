@@ -225,7 +225,7 @@ def load_sets(folder: str, min_side: int, taken: str = "", size: int = 0) -> tup
         raise ImageError(f"{place}: no test sets; give a folder with a subfolder for each")
     if place / taken in found:
         raise ImageError(f"{place / taken}: the data set's own test images have this name; rename the folder")
-    sets = {shown(path.name): load(list_images(path), size, min_side) for path in found}
+    sets = {shown(path.name): load(list_images(path), size, min_side=min_side) for path in found}
     return sets, [f"{name}/{line}" for name, images in sets.items() for line in images.skipped]
 
 

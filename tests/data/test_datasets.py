@@ -398,6 +398,7 @@ def test_test_sets_are_the_subfolders(tmp_path):
     assert list(found) == ["a", "b"] and [found[name].names for name in "ab"] == [["grey.png"]] * 2
     assert degraded_pairs(found["a"], downscaled(4), multiple=4)[0].target.shape == (1, 3, 48, 64)
     assert load_sets(str(tmp_path), 20)[1] == []
+    assert load_sets(str(tmp_path), 20, size=24)[0]["b"].arrays[0].shape == (24, 32, 3)
     assert load_sets("", 32) == ({}, [])
     with pytest.raises(ImageError, match="no test sets; give a folder with a subfolder for each"):
         load_sets(str(tmp_path / "a"), 32)
