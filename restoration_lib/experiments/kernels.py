@@ -114,8 +114,8 @@ def warm_up(threads: int) -> None:
 
 
 def _import_papermill() -> None:
-    """In half of the time: its jsonschema builds 39 grammars of addresses at once, where it finds the package
-    rfc3987_syntax, and no notebook is checked by them."""
+    """Import papermill in half of the time: its jsonschema builds 39 grammars of addresses at once, where it finds the
+    package rfc3987_syntax, and no notebook is checked by them."""
     known = sys.modules.get("rfc3987_syntax")
     sys.modules["rfc3987_syntax"] = known  # None: as if it were not installed
     import papermill  # noqa: F401
