@@ -30,7 +30,8 @@ def parts(name: str, data: Path) -> dict[str, list[Path]]:
         return {part: list_images(data / part) for part in ("set5", "set14")}
     if name in ("free_photos", "free_samples"):
         train, test = (list_images(data / "free_photos" / part) for part in ("train", "test"))
-        train += samples.split("all")["train"] if name == "free_samples" else []
+        if name == "free_samples":
+            train += samples.split("all")["train"]
         return {"train": train, "val": test[:20], "test": test[20:]}
     if name == "damage_tests":
         worn = samples.vintage()

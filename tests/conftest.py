@@ -15,6 +15,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: -slow[item.path])
 
 
+@pytest.hookimpl(optionalhook=True)  # there is no such hook where pytest runs without xdist
 def pytest_xdist_auto_num_workers(config):
     """One more than there are cores, four at most: tests of kernels, clusters and commands wait for them much of the
     time."""

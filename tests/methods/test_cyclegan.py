@@ -282,7 +282,10 @@ def test_the_eight_paths_lead_through_the_right_generators():
         ({"losses": LOSSES | {"cycle": -1.0}}, "losses: cycle: expected a number, 0 or more, got -1.0"),
         ({"losses": LOSSES | {"identity": -0.5}}, "losses: identity: expected a number, 0 or more, got -0.5"),
         ({"losses": LOSSES | {"l1": 1.0}}, "losses: expected any of adversarial, cycle, identity, pairs, got 'l1'"),
-        ({"losses": {"cycle": 0.0}}, "losses: give at least one of adversarial, cycle, identity, pairs a weight"),
+        (
+            {"losses": {"cycle": 0.0}},
+            "losses: give at least one of adversarial, cycle, identity, pairs a weight above 0",
+        ),
         ({"pool_size": -1}, "pool_size: expected a number, 0 or more, got -1"),
         ({"discriminator_blur": 4}, "discriminator_blur: expected an odd number, 1 or more, got 4"),
         ({"discriminator_blur": -1}, "discriminator_blur: expected an odd number, 1 or more, got -1"),
